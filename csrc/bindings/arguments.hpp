@@ -1,0 +1,66 @@
+// Checks at the boundary between Python and the kernels. Each failure names the argument, what it was, and the remedy.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "fastes/kernel_table.hpp"
+
+namespace fastes::bindings {
+
+namespace py = pybind11;
+
+// An integer (anything with __index__) in [0, limit]; ValueError or TypeError otherwise.
+std::uint64_t integer(const py::handle& value, const char* name, std::uint64_t limit);
+
+Address address(const py::handle& seed, const py::handle& generation, const py::handle& stream);
+
+// First element's offset, with offset + dim <= max_elements and dim >= 1 checked.
+std::uint64_t checked_offset(const py::handle& offset, std::uint64_t dim);
+
+// A C-contiguous float32 array of `dimensions` dimensions; TypeError or ValueError otherwise.
+const float* floats(const py::array& array, const char* name, int dimensions = 1);
+
+// The same, written to: it must be writeable and of `size` elements in all.
+void* writeable(py::array& array, const char* name, std::size_t itemsize, std::uint64_t size);
+float* writeable_floats(py::array& array, const char* name, std::uint64_t size);
+
+// ValueError when the arrays share memory; equal = true lets them be the same memory from end to end.
+void no_overlap(const py::array& out, const char* out_name, const py::array& in, const char* in_name, bool equal = false);
+
+void same_length(std::size_t a, const char* a_name, std::size_t b, const char* b_name);
+
+// Row numbers as uint32, read in place when they are that already; int64 ones are checked and copied.
+class Rows {
+public:
+    explicit Rows(const py::array& rows);
+    const std::uint32_t* data() const { return data_; }
+    std::size_t size() const { return size_; }
+
+private:
+    std::vector<std::uint32_t> copy_;
+    const std::uint32_t* data_;
+    std::size_t size_;
+};
+
+// Weights with the keys of their rows.
+class RowsAndWeights {
+public:
+    RowsAndWeights(const Address& address, const py::array& weights, const py::array& rows);
+    WeightedRows view() const { return {keys_.data(), weights_, keys_.size()}; }
+    double normals(std::uint64_t dim) const { return static_cast<double>(keys_.size()) * static_cast<double>(dim); }
+
+private:
+    std::vector<RowKey> keys_;
+    const float* weights_;
+};
+
+void register_info(py::module_& module);
+void register_noise(py::module_& module);
+void register_optimizers(py::module_& module);
+
+}  // namespace fastes::bindings

@@ -1,0 +1,111 @@
+#include <initializer_list>
+#include <optional>
+
+#include "arguments.hpp"
+#include "fastes/dispatch.hpp"
+#include "fastes/threads.hpp"
+
+namespace fastes::bindings {
+namespace {
+
+struct InOut {
+    const char* name;
+    const py::array* in;
+    py::array* out;
+};
+
+// All of one length; each output is its own input or shares memory with nothing.
+void check_arrays(std::initializer_list<InOut> arrays, const py::array& weights, const py::array& rows) {
+    const auto dim = static_cast<std::uint64_t>(arrays.begin()->in->size());
+    for (const auto& array : arrays) {
+        floats(*array.in, array.name);
+        same_length(static_cast<std::size_t>(array.in->size()), array.name, dim, "theta");
+        writeable_floats(*array.out, array.name, dim);
+        no_overlap(*array.out, array.name, weights, "weights");
+        no_overlap(*array.out, array.name, rows, "rows");
+        for (const auto& other : arrays) {
+            no_overlap(*array.out, array.name, *other.in, other.name, array.name == other.name);
+            if (array.name != other.name) no_overlap(*array.out, array.name, *other.out, other.name);
+        }
+    }
+}
+
+void sgd_step(const py::array& theta, const std::optional<py::array>& momentum_buffer, const py::array& weights,
+              const py::array& rows, const py::handle& seed, const py::handle& generation, const py::handle& stream,
+              const py::handle& offset, float lr, float momentum, bool nesterov, float l2, float decay,
+              py::array theta_out, std::optional<py::array> momentum_out) {
+    const Address at = address(seed, generation, stream);
+    const RowsAndWeights weighted(at, weights, rows);
+    if (momentum_buffer) {
+        if (!momentum_out) throw py::value_error("momentum_out must be given with momentum_buffer.");
+        check_arrays({{"theta", &theta, &theta_out}, {"momentum_buffer", &*momentum_buffer, &*momentum_out}}, weights, rows);
+    } else {
+        check_arrays({{"theta", &theta, &theta_out}}, weights, rows);
+    }
+    const auto dim = static_cast<std::uint64_t>(theta.size());
+    const std::uint64_t first = checked_offset(offset, dim);
+    SgdStep step{};
+    step.theta_in = static_cast<const float*>(theta.data());
+    step.theta_out = static_cast<float*>(theta_out.mutable_data());
+    if (momentum_buffer) {
+        step.momentum_in = static_cast<const float*>(momentum_buffer->data());
+        step.momentum_out = static_cast<float*>(momentum_out->mutable_data());
+    }
+    step.lr = lr;
+    step.momentum = momentum;
+    step.nesterov = nesterov;
+    step.l2 = l2;
+    step.decay = decay;
+    const KernelTable& table = kernels();
+    const py::gil_scoped_release released;
+    for_spans(first, dim, weighted.normals(dim),
+              [&](const Span& span) { table.sgd_step(at, weighted.view(), span, step); });
+}
+
+void adam_step(const py::array& theta, const py::array& m, const py::array& v, const py::array& weights,
+               const py::array& rows, const py::handle& seed, const py::handle& generation, const py::handle& stream,
+               const py::handle& offset, float step_size, float beta1, float one_minus_beta1, float beta2,
+               float one_minus_beta2, float v_scale, float epsilon, float l2, float decay, py::array theta_out,
+               py::array m_out, py::array v_out) {
+    const Address at = address(seed, generation, stream);
+    const RowsAndWeights weighted(at, weights, rows);
+    check_arrays({{"theta", &theta, &theta_out}, {"m", &m, &m_out}, {"v", &v, &v_out}}, weights, rows);
+    const auto dim = static_cast<std::uint64_t>(theta.size());
+    const std::uint64_t first = checked_offset(offset, dim);
+    AdamStep step{};
+    step.theta_in = static_cast<const float*>(theta.data());
+    step.m_in = static_cast<const float*>(m.data());
+    step.v_in = static_cast<const float*>(v.data());
+    step.theta_out = static_cast<float*>(theta_out.mutable_data());
+    step.m_out = static_cast<float*>(m_out.mutable_data());
+    step.v_out = static_cast<float*>(v_out.mutable_data());
+    step.step = step_size;
+    step.beta1 = beta1;
+    step.one_minus_beta1 = one_minus_beta1;
+    step.beta2 = beta2;
+    step.one_minus_beta2 = one_minus_beta2;
+    step.v_scale = v_scale;
+    step.epsilon = epsilon;
+    step.l2 = l2;
+    step.decay = decay;
+    const KernelTable& table = kernels();
+    const py::gil_scoped_release released;
+    for_spans(first, dim, weighted.normals(dim),
+              [&](const Span& span) { table.adam_step(at, weighted.view(), span, step); });
+}
+
+}  // namespace
+
+void register_optimizers(py::module_& module) {
+    module.def("sgd_step", sgd_step, py::arg("theta"), py::arg("momentum_buffer").none(true), py::arg("weights"),
+               py::arg("rows"), py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"),
+               py::kw_only(), py::arg("lr"), py::arg("momentum"), py::arg("nesterov"), py::arg("l2"), py::arg("decay"),
+               py::arg("theta_out"), py::arg("momentum_out").none(true));
+    module.def("adam_step", adam_step, py::arg("theta"), py::arg("m"), py::arg("v"), py::arg("weights"), py::arg("rows"),
+               py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"), py::kw_only(),
+               py::arg("step_size"), py::arg("beta1"), py::arg("one_minus_beta1"), py::arg("beta2"),
+               py::arg("one_minus_beta2"), py::arg("v_scale"), py::arg("epsilon"), py::arg("l2"), py::arg("decay"),
+               py::arg("theta_out"), py::arg("m_out"), py::arg("v_out"));
+}
+
+}  // namespace fastes::bindings

@@ -1,0 +1,21 @@
+// Work over threads: a pool that lives as long as the process, survives fork, and changes no result.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+#include "fastes/kernel_table.hpp"
+
+namespace fastes {
+
+// FASTES_NUM_THREADS, else the number of processors that this process may use.
+int num_threads();
+void set_num_threads(int threads);
+
+// Splits `count` elements, noise element `first` being array element 0, into spans and runs body on each, on
+// as many threads as `normals` normals are worth. Every body runs in the default floating-point environment (round to
+// nearest, subnormals kept), whatever the caller's is; the caller's is put back.
+void for_spans(std::uint64_t first, std::uint64_t count, double normals, const std::function<void(const Span&)>& body);
+
+}  // namespace fastes

@@ -1,0 +1,172 @@
+// The kernels, once for all instruction sets. A file of isa/ defines FASTES_ISA, FASTES_TABLE and FASTES_LANES, includes
+// this, and is compiled with that instruction set's flags; the table is all that leaves it.
+
+#include "fastes/accumulate.hpp"
+#include "fastes/optimizer.hpp"
+
+namespace fastes {
+inline namespace FASTES_ISA {
+
+using Lanes = FASTES_LANES;
+
+void row_keys(const Address& address, const std::uint32_t* rows, std::size_t count, RowKey* out) {
+    const RoundKeys keys(address.seed);
+    for (std::size_t k = 0; k < count; ++k) out[k] = row_key(rows[k], address.stream, keys);
+}
+
+void philox(const std::uint32_t* counters, std::size_t count, std::uint64_t key, int rounds, std::uint32_t* out) {
+    const auto k0 = static_cast<std::uint32_t>(key), k1 = static_cast<std::uint32_t>(key >> 32);
+    for (std::size_t i = 0; i < count; ++i) {
+        std::uint32_t words[4];
+        for (int k = 0; k < 4; ++k) words[k] = counters[4 * i + static_cast<std::size_t>(k)];
+        rounds == 7 ? philox4x32<7>(words, k0, k1) : philox4x32<10>(words, k0, k1);
+        for (int k = 0; k < 4; ++k) out[4 * i + static_cast<std::size_t>(k)] = words[k];
+    }
+}
+
+struct Copy {
+    float* out;
+
+    template <class V>
+    void operator()(std::int64_t position, typename V::f32 x) const {
+        V::store(out + position, x);
+    }
+};
+
+void normal(const Address& address, const RowKey& row, const Span& span, float* out) {
+    const RoundKeys keys(address.seed);
+    for_groups<Lanes>(span, [&]<int G>(std::uint32_t block, std::int64_t position) {
+        BlockKeys<Lanes> blocks[G];
+        for (int g = 0; g < G; ++g) {
+            blocks[g] = BlockKeys<Lanes>(block + static_cast<std::uint32_t>(g * Lanes::width), address.generation, keys);
+        }
+        Lanes::u32 words[G][4];
+        philox_words<Lanes, G>(blocks, row, keys, words);
+        for (int g = 0; g < G; ++g) {
+            Lanes::f32 z[4];
+            normals<Lanes>(words[g], z);
+            emit<Lanes>(z, position + g * group_elements<Lanes>, span, Copy{out + span.at});
+        }
+    });
+}
+
+template <class T>
+struct PerturbRow {
+    const float* theta;
+    T* out;
+    float scale;
+
+    template <class V>
+    void operator()(std::int64_t position, typename V::f32 epsilon) const {
+        V::store(out + position, V::fma(V::set(scale), epsilon, V::load(theta + position)));
+    }
+};
+
+// A tile of theta stays in the first cache while all rows pass over it. Neighbours in the list with the same row, as
+// the two members of a mirrored pair are, share one making of their noise.
+template <class T>
+void perturb_tile(const Address& address, const Perturb& args, const Span& tile) {
+    const RoundKeys keys(address.seed);
+    const float* theta = args.theta + tile.at;
+    for (std::size_t k = 0; k < args.count;) {
+        std::size_t same = k + 1;
+        while (same < args.count && args.rows[same] == args.rows[k]) ++same;
+        for_groups<Lanes>(tile, [&]<int G>(std::uint32_t block, std::int64_t position) {
+            BlockKeys<Lanes> blocks[G];
+            for (int g = 0; g < G; ++g) {
+                blocks[g] =
+                    BlockKeys<Lanes>(block + static_cast<std::uint32_t>(g * Lanes::width), address.generation, keys);
+            }
+            Lanes::u32 words[G][4];
+            philox_words<Lanes, G>(blocks, args.keys[k], keys, words);
+            for (int g = 0; g < G; ++g) {
+                Lanes::f32 z[4];
+                normals<Lanes>(words[g], z);
+                for (std::size_t member = k; member < same; ++member) {
+                    Lanes::f32 epsilon[4] = {z[0], z[1], z[2], z[3]};
+                    T* out = static_cast<T*>(args.out) + member * args.stride + tile.at;
+                    emit<Lanes>(epsilon, position + g * group_elements<Lanes>, tile,
+                                PerturbRow<T>{theta, out, args.scales[member]});
+                }
+            }
+        });
+        k = same;
+    }
+}
+
+void perturb(const Address& address, const Perturb& args, const Span& span) {
+    constexpr std::uint64_t tile_elements = 2048;
+    for (std::uint64_t done = 0; done < span.count; done += tile_elements) {
+        const std::uint64_t rest = span.count - done;
+        const Span tile{span.first + done, span.at + done, rest < tile_elements ? rest : tile_elements};
+        switch (args.type) {
+            case OutputType::float32: perturb_tile<float>(address, args, tile); break;
+            case OutputType::float16: perturb_tile<float16>(address, args, tile); break;
+            case OutputType::bfloat16: perturb_tile<bfloat16>(address, args, tile); break;
+        }
+    }
+}
+
+void weighted_sum_into(const Address& address, const WeightedRows& rows, const Span& span, float* out) {
+    weighted_sum<Lanes>(address, rows, span, Copy{out + span.at});
+}
+
+void sgd_step(const Address& address, const WeightedRows& rows, const Span& span, const SgdStep& step) {
+    weighted_sum<Lanes>(address, rows, span, SgdUpdate{step, span.at});
+}
+
+void adam_step(const Address& address, const WeightedRows& rows, const Span& span, const AdamStep& step) {
+    weighted_sum<Lanes>(address, rows, span, AdamUpdate{step, span.at});
+}
+
+template <class Body>
+void for_vectors(std::size_t count, const Body& body) {
+    std::size_t i = 0;
+    for (; i + Lanes::width <= count; i += Lanes::width) body.template operator()<Lanes>(i);
+    for (; i < count; ++i) body.template operator()<ScalarLanes>(i);
+}
+
+void radius_of(const std::uint32_t* words, std::size_t count, float* out) {
+    for_vectors(count, [&]<class V>(std::size_t i) { V::store(out + i, radius<V>(V::load_words(words + i))); });
+}
+
+void direction_of(const std::uint32_t* words, std::size_t count, float* first, float* second) {
+    for_vectors(count, [&]<class V>(std::size_t i) {
+        typename V::f32 a, b;
+        direction<V>(V::load_words(words + i), a, b);
+        V::store(first + i, a);
+        V::store(second + i, b);
+    });
+}
+
+// out: 8 Lanes::width words at the most, whatever the span.
+void words_only(const Address& address, const WeightedRows& rows, const Span& span, std::uint32_t* out) {
+    const RoundKeys keys(address.seed);
+    Lanes::u32 folded[2] = {Lanes::broadcast32(0), Lanes::broadcast32(0)};
+    for_groups<Lanes>(span, [&]<int G>(std::uint32_t block, std::int64_t) {
+        BlockKeys<Lanes> blocks[G];
+        for (int g = 0; g < G; ++g) {
+            blocks[g] = BlockKeys<Lanes>(block + static_cast<std::uint32_t>(g * Lanes::width), address.generation, keys);
+        }
+        for (std::size_t row = 0; row < rows.count; ++row) {
+            Lanes::u32 words[G][4];
+            philox_words<Lanes, G>(blocks, rows.keys[row], keys, words);
+            for (int g = 0; g < G; ++g) {
+                folded[0] = Lanes::xor3(folded[0], words[g][0], words[g][1]);
+                folded[1] = Lanes::xor3(folded[1], words[g][2], words[g][3]);
+            }
+        }
+    });
+    Lanes::store_words(out, folded[0]);
+    Lanes::store_words(out + Lanes::width, folded[1]);
+}
+
+}  // namespace FASTES_ISA
+
+extern const KernelTable FASTES_TABLE = {
+    Lanes::name, row_keys,          philox,   normal,    perturb,
+    weighted_sum_into, sgd_step,    adam_step, radius_of, direction_of,
+    words_only,
+};
+
+}  // namespace fastes

@@ -1,0 +1,101 @@
+// Sixteen lanes: AVX-512 F, DQ, BW, VL.
+//
+// `wide` is two registers of eight 64-bit lanes: the even and the odd 32-bit positions. Block 4 i + l sits at position
+// 4 l + i, so that a 4 x 4 transpose inside each 128-bit quarter gives elements in order.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "fastes/half.hpp"
+
+namespace fastes {
+inline namespace FASTES_ISA {
+
+struct Avx512Lanes {
+    static constexpr int width = 16;
+    static constexpr int interleave = 2;  // groups in flight
+    static constexpr const char* name = "avx512";
+    using f32 = __m512;
+    using u32 = __m512i;
+    struct wide {
+        __m512i even, odd;
+    };
+
+    static wide block_lanes(std::uint32_t first) {
+        const __m512i base = _mm512_set1_epi64(first);
+        return {_mm512_add_epi64(base, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11)),
+                _mm512_add_epi64(base, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15))};
+    }
+    static wide broadcast(std::uint64_t x) {
+        const __m512i lanes = _mm512_set1_epi64(static_cast<long long>(x));
+        return {lanes, lanes};
+    }
+    static u32 broadcast32(std::uint32_t x) { return _mm512_set1_epi32(static_cast<int>(x)); }
+    static wide mul_low(wide a, std::uint32_t m) {
+        const __m512i lanes = _mm512_set1_epi64(m);
+        return {_mm512_mul_epu32(a.even, lanes), _mm512_mul_epu32(a.odd, lanes)};
+    }
+    static wide high(wide a) { return {_mm512_srli_epi64(a.even, 32), _mm512_srli_epi64(a.odd, 32)}; }
+    static wide xor2(wide a, wide b) { return {_mm512_xor_si512(a.even, b.even), _mm512_xor_si512(a.odd, b.odd)}; }
+    static wide xor3(wide a, wide b, wide c) { return {xor3(a.even, b.even, c.even), xor3(a.odd, b.odd, c.odd)}; }
+    static u32 xor3(u32 a, u32 b, u32 c) { return _mm512_ternarylogic_epi32(a, b, c, 0x96); }
+    static u32 pack_low(wide a) {
+        return _mm512_mask_shuffle_epi32(a.even, 0xAAAA, a.odd, static_cast<_MM_PERM_ENUM>(0xA0));
+    }
+    static u32 pack_high(wide a) {
+        return _mm512_mask_shuffle_epi32(a.odd, 0x5555, a.even, static_cast<_MM_PERM_ENUM>(0xF5));
+    }
+
+    static f32 set(float x) { return _mm512_set1_ps(x); }
+    static f32 from_signed(u32 a) { return _mm512_cvtepi32_ps(a); }
+    static f32 add(f32 a, f32 b) { return _mm512_add_ps(a, b); }
+    static f32 mul(f32 a, f32 b) { return _mm512_mul_ps(a, b); }
+    static f32 div(f32 a, f32 b) { return _mm512_div_ps(a, b); }
+    static f32 fma(f32 a, f32 b, f32 c) { return _mm512_fmadd_ps(a, b, c); }
+    static f32 sqrt(f32 a) { return _mm512_sqrt_ps(a); }
+    static f32 neg(f32 a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
+
+    static void split(f32 a, f32& exponent, f32& mantissa) {
+        exponent = _mm512_getexp_ps(a);
+        mantissa = _mm512_getmant_ps(a, _MM_MANT_NORM_p5_1, _MM_MANT_SIGN_zero);
+    }
+    static f32 with_sign_of(f32 a, u32 word) {  // (word & top) | a
+        return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(
+            word, _mm512_castps_si512(a), _mm512_set1_epi32(static_cast<int>(0x80000000u)), 0xEC));
+    }
+    static void exchange_if_odd(u32 word, f32& a, f32& b) {
+        const __mmask16 odd = _mm512_test_epi32_mask(word, _mm512_set1_epi32(1));
+        const f32 first = _mm512_mask_mov_ps(a, odd, b);
+        b = _mm512_mask_mov_ps(b, odd, a);
+        a = first;
+    }
+    static void transpose(f32* z) {
+        const f32 a = _mm512_unpacklo_ps(z[0], z[1]), b = _mm512_unpackhi_ps(z[0], z[1]);
+        const f32 c = _mm512_unpacklo_ps(z[2], z[3]), d = _mm512_unpackhi_ps(z[2], z[3]);
+        z[0] = _mm512_shuffle_ps(a, c, 0x44);
+        z[1] = _mm512_shuffle_ps(a, c, 0xEE);
+        z[2] = _mm512_shuffle_ps(b, d, 0x44);
+        z[3] = _mm512_shuffle_ps(b, d, 0xEE);
+    }
+
+    static f32 load(const float* p) { return _mm512_loadu_ps(p); }
+    static u32 load_words(const std::uint32_t* p) { return _mm512_loadu_si512(p); }
+    static void store_words(std::uint32_t* p, u32 a) { _mm512_storeu_si512(p, a); }
+    static void store(float* p, f32 a) { _mm512_storeu_ps(p, a); }
+    static void store(float16* p, f32 a) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
+    }
+    static void store(bfloat16* p, f32 a) {  // not vcvtneps2bf16: it flushes subnormals whatever MXCSR says
+        const u32 bits = _mm512_castps_si512(a);
+        const u32 lowest = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+        const u32 rounded = _mm512_add_epi32(bits, _mm512_add_epi32(lowest, _mm512_set1_epi32(0x7FFF)));
+        const u32 result = _mm512_mask_or_epi32(rounded, _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), bits,
+                                                _mm512_set1_epi32(0x00400000));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(_mm512_srli_epi32(result, 16)));
+    }
+};
+
+}  // namespace FASTES_ISA
+}  // namespace fastes

@@ -1,0 +1,96 @@
+// One lane: the definition that every other instruction set has to equal, and the reference on any machine.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "fastes/half.hpp"
+
+namespace fastes {
+inline namespace FASTES_ISA {
+
+inline std::uint32_t bits_of(float x) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+inline float float_of(std::uint32_t bits) {
+    float x;
+    std::memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+// a b + c with one rounding. Without the instruction: the product of two floats is exact in double, and the sum,
+// rounded to odd there (53 >= 2 * 24 + 2 bits), rounds to float as the exact sum does (Boldo and Melquiond 2008).
+inline float fused_multiply_add(float a, float b, float c) {
+#if defined(__FMA__) || defined(__aarch64__)
+    return __builtin_fmaf(a, b, c);
+#else
+    const double product = static_cast<double>(a) * b;
+    const double sum = product + c;
+    const double back = sum - product;
+    const double error = (product - (sum - back)) + (c - back);  // exact: Knuth's TwoSum
+    std::uint64_t bits;
+    std::memcpy(&bits, &sum, sizeof bits);
+    if (error != 0.0 && (bits & 1) == 0) {  // false for infinities and NaN, whose error is NaN or sum is exact
+        if (error == error) bits += ((error > 0.0) == (sum > 0.0)) ? 1 : std::uint64_t(-1);
+    }
+    double odd;
+    std::memcpy(&odd, &bits, sizeof odd);
+    return static_cast<float>(odd);
+#endif
+}
+
+struct ScalarLanes {
+    static constexpr int width = 1;
+    static constexpr int interleave = 1;  // groups in flight
+    static constexpr const char* name = "scalar";
+    using f32 = float;
+    using u32 = std::uint32_t;
+    using wide = std::uint64_t;
+
+    static wide block_lanes(std::uint32_t first) { return first; }
+    static wide broadcast(std::uint64_t x) { return x; }
+    static u32 broadcast32(std::uint32_t x) { return x; }
+    static wide mul_low(wide a, std::uint32_t m) { return (a & 0xFFFFFFFFu) * m; }
+    static wide high(wide a) { return a >> 32; }
+    static wide xor2(wide a, wide b) { return a ^ b; }
+    static wide xor3(wide a, wide b, wide c) { return a ^ b ^ c; }
+    static u32 xor3(u32 a, u32 b, u32 c) { return a ^ b ^ c; }
+    static u32 pack_low(wide a) { return static_cast<u32>(a); }
+    static u32 pack_high(wide a) { return static_cast<u32>(a >> 32); }
+
+    static f32 set(float x) { return x; }
+    static f32 from_signed(u32 a) { return static_cast<float>(static_cast<std::int32_t>(a)); }
+    static f32 add(f32 a, f32 b) { return a + b; }
+    static f32 mul(f32 a, f32 b) { return a * b; }
+    static f32 div(f32 a, f32 b) { return a / b; }
+    static f32 fma(f32 a, f32 b, f32 c) { return fused_multiply_add(a, b, c); }
+    static f32 sqrt(f32 a) { return __builtin_sqrtf(a); }  // an instruction: compiled without errno
+    static f32 neg(f32 a) { return -a; }
+
+    // |a| = 2 mantissa 2^exponent with mantissa in [1/2, 1).
+    static void split(f32 a, f32& exponent, f32& mantissa) {
+        const u32 bits = bits_of(a) & 0x7FFFFFFFu;
+        exponent = static_cast<float>(static_cast<std::int32_t>(bits >> 23) - 127);
+        mantissa = float_of((bits & 0x007FFFFFu) | 0x3F000000u);
+    }
+    static f32 with_sign_of(f32 a, u32 word) { return float_of(bits_of(a) | (word & 0x80000000u)); }
+    static void exchange_if_odd(u32 word, f32& a, f32& b) {
+        const f32 first = (word & 1) != 0 ? b : a;
+        b = (word & 1) != 0 ? a : b;
+        a = first;
+    }
+    static void transpose(f32*) {}
+
+    static f32 load(const float* p) { return *p; }
+    static u32 load_words(const std::uint32_t* p) { return *p; }
+    static void store_words(std::uint32_t* p, u32 a) { *p = a; }
+    static void store(float* p, f32 a) { *p = a; }
+    static void store(float16* p, f32 a) { p->bits = float16_bits(bits_of(a)); }
+    static void store(bfloat16* p, f32 a) { p->bits = bfloat16_bits(bits_of(a)); }
+};
+
+}  // namespace FASTES_ISA
+}  // namespace fastes

@@ -1,0 +1,30 @@
+"""Compiled kernels: noise at an address, and what is made of it in one pass. The only importer of the extensions.
+
+`fastes.kernels.reference` says in plain NumPy what each of them computes.
+"""
+
+from __future__ import annotations
+
+from fastes._core import MAX_ELEMENTS, NOISE_SPEC, num_threads, select_isa, set_num_threads
+from fastes.kernels.noise import KINDS, normal, perturb, philox4x32, weighted_sum, words_only
+from fastes.kernels.optimizer_steps import adam_step, sgd_step
+from fastes.kernels.state import digest, info, self_test
+
+__all__ = [
+    "KINDS",
+    "MAX_ELEMENTS",
+    "NOISE_SPEC",
+    "adam_step",
+    "digest",
+    "info",
+    "normal",
+    "num_threads",
+    "perturb",
+    "philox4x32",
+    "select_isa",
+    "self_test",
+    "set_num_threads",
+    "sgd_step",
+    "weighted_sum",
+    "words_only",
+]

@@ -1,0 +1,118 @@
+"""Optimizer steps fused with the weighted sum: one pass over the parameters, no gradient buffer.
+
+All take the uphill direction g = weighted_sum(weights, rows) and step down along d = -g + l2 theta. They read
+their arrays and write new ones, or `out`, which may be the very arrays that were read.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from fastes import _core
+from fastes.kernels.arrays import Array, empty_like, row_numbers, view, weight_values
+
+
+def sgd_step(
+    theta: Array,
+    momentum_buffer: Array | None,
+    weights: Any,
+    rows: Any,
+    *,
+    seed: int,
+    generation: int = 0,
+    stream: int = 0,
+    offset: int = 0,
+    lr: float,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    l2: float = 0.0,
+    weight_decay: float = 0.0,
+    out: tuple[Array, Array | None] | None = None,
+) -> tuple[Array, Array | None]:
+    """Gradient descent with momentum (Polyak 1964; nesterov: Sutskever et al. 2013). Gives (theta, momentum_buffer).
+
+    theta: float32 [D]; momentum_buffer: float32 [D], or None without momentum; weights: float32 [K]; rows: integers [K].
+    l2 adds l2 * theta to the gradient; weight_decay multiplies theta by 1 - lr * weight_decay.
+
+    Raises ValueError and TypeError as `weighted_sum` does.
+    """
+    if (momentum_buffer is None) != (momentum == 0.0):
+        raise ValueError("momentum_buffer must be given exactly when momentum is not 0.")
+    if out is None:
+        shape = (len(theta),)
+        out = empty_like(theta, shape), None if momentum_buffer is None else empty_like(theta, shape)
+    _core.sgd_step(
+        view(theta, "theta"),
+        None if momentum_buffer is None else view(momentum_buffer, "momentum_buffer"),
+        weight_values(weights, "weights"),
+        row_numbers(rows),
+        seed,
+        generation,
+        stream,
+        offset,
+        lr=lr,
+        momentum=momentum,
+        nesterov=nesterov,
+        l2=l2,
+        decay=1.0 - lr * weight_decay,
+        theta_out=view(out[0], "out[0]"),
+        momentum_out=None if out[1] is None else view(out[1], "out[1]"),
+    )
+    return out
+
+
+def adam_step(
+    theta: Array,
+    m: Array,
+    v: Array,
+    weights: Any,
+    rows: Any,
+    *,
+    seed: int,
+    generation: int = 0,
+    stream: int = 0,
+    offset: int = 0,
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    beta_powers: tuple[float, float],
+    eps: float = 1e-8,
+    l2: float = 0.0,
+    weight_decay: float = 0.0,
+    out: tuple[Array, Array, Array] | None = None,
+) -> tuple[Array, Array, Array]:
+    """Adam (Kingma and Ba 2015, algorithm 1), or AdamW (Loshchilov and Hutter 2019) by weight_decay. Gives (theta, m, v).
+
+    theta, m, v: float32 [D]; weights: float32 [K]; rows: integers [K]. beta_powers: (beta1^t, beta2^t) at this step
+    t = 1, 2, ..., kept by the caller as running products so that no power function enters the result.
+    l2 adds l2 * theta to the gradient; weight_decay multiplies theta by 1 - lr * weight_decay.
+
+    Raises ValueError and TypeError as `weighted_sum` does.
+    """
+    if out is None:
+        shape = (len(theta),)
+        out = empty_like(theta, shape), empty_like(theta, shape), empty_like(theta, shape)
+    _core.adam_step(
+        view(theta, "theta"),
+        view(m, "m"),
+        view(v, "v"),
+        weight_values(weights, "weights"),
+        row_numbers(rows),
+        seed,
+        generation,
+        stream,
+        offset,
+        step_size=lr / (1.0 - beta_powers[0]),
+        beta1=betas[0],
+        one_minus_beta1=1.0 - betas[0],
+        beta2=betas[1],
+        one_minus_beta2=1.0 - betas[1],
+        v_scale=1.0 / math.sqrt(1.0 - beta_powers[1]),
+        epsilon=eps,
+        l2=l2,
+        decay=1.0 - lr * weight_decay,
+        theta_out=view(out[0], "out[0]"),
+        m_out=view(out[1], "out[1]"),
+        v_out=view(out[2], "out[2]"),
+    )
+    return out
