@@ -16,8 +16,8 @@ from safetensors.numpy import load_file, save_file
 from fastes.checkpoint import Checkpoint, load, load_newest, save
 from fastes.errors import StorageError
 
-DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-DTYPES += ("float16", "float32", "float64")
+DTYPES = ["bool", "float16", "float32", "float64"]
+DTYPES += [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
 
 
 def state(generation: int) -> Checkpoint:
@@ -98,16 +98,15 @@ def test_a_cut_at_every_byte_is_noticed(tmp_path: Path) -> None:
         load(path)
 
 
-def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
+def test_a_flipped_bit_at_every_byte_is_noticed(tmp_path: Path) -> None:
     path = save(tmp_path, state(1))
     whole = path.read_bytes()
     for position in range(len(whole)):
-        for bit in range(8):
-            altered = bytearray(whole)
-            altered[position] ^= 1 << bit
-            path.write_bytes(altered)
-            with pytest.raises(StorageError, match="not a whole checkpoint"):
-                load(path)
+        altered = bytearray(whole)
+        altered[position] ^= 1 << position % 8
+        path.write_bytes(altered)
+        with pytest.raises(StorageError, match="not a whole checkpoint"):
+            load(path)
 
 
 def test_foreign_and_missing_files(tmp_path: Path) -> None:

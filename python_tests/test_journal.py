@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import struct
 from pathlib import Path
@@ -39,7 +40,8 @@ def assert_holds(journal: Journal, generations: range) -> None:
     for found in journal.records:
         expected = record(found.generation)
         assert found.digest == expected.digest
-        assert (found.fitness.dtype, found.steps.dtype) == (np.float32, np.uint32)
+        assert found.fitness.dtype == np.float32
+        assert found.steps.dtype == np.uint32
         assert found.fitness.tobytes() == expected.fitness.tobytes()
         assert found.steps.tobytes() == expected.steps.tobytes()
 
@@ -122,20 +124,19 @@ def test_a_flipped_bit_at_every_byte(tmp_path: Path) -> None:
     ends = write(path)
     whole = path.read_bytes()
     for position in range(len(whole)):
-        for bit in range(8):
-            altered = bytearray(whole)
-            altered[position] ^= 1 << bit
-            path.write_bytes(altered)
-            if position < ends[0]:
-                with pytest.raises(StorageError, match="not a readable journal"):
-                    read(path)
-                continue
-            journal = read(path)
-            count = whole_before(ends, position)
-            assert_holds(journal, range(count))
-            assert journal.good_bytes == ends[count]
-            assert f"at byte {ends[count]}" in str(journal.damage)
-            assert f"the {count} records before it" in str(journal.damage)
+        altered = bytearray(whole)
+        altered[position] ^= 1 << position % 8
+        path.write_bytes(altered)
+        if position < ends[0]:
+            with pytest.raises(StorageError, match="not a readable journal"):
+                read(path)
+            continue
+        journal = read(path)
+        count = whole_before(ends, position)
+        assert_holds(journal, range(count))
+        assert journal.good_bytes == ends[count]
+        assert f"at byte {ends[count]}" in str(journal.damage)
+        assert f"the {count} records before it" in str(journal.damage)
 
 
 @pytest.mark.parametrize("order", [(1, 0, 2), (0, 2), (1, 2), (0, 0, 1, 2), (0, 1, 1, 2), (2, 1, 0)])
@@ -143,7 +144,7 @@ def test_moved_records_are_noticed(tmp_path: Path, order: tuple[int, ...]) -> No
     path = tmp_path / "journal.bin"
     ends = write(path)
     data = path.read_bytes()
-    pieces = [data[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    pieces = [data[start:end] for start, end in itertools.pairwise(ends)]
     path.write_bytes(data[: ends[0]] + b"".join(pieces[index] for index in order))
     in_place = next(place for place, index in enumerate(order) if place != index)
     journal = read(path)
@@ -270,7 +271,10 @@ def test_a_failed_start_leaves_no_file(tmp_path: Path, monkeypatch: pytest.Monke
     write(tmp_path / "journal.bin")
 
 
-def test_repair_at_every_cut(tmp_path: Path) -> None:
+def test_repair_at_every_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: None
+    )  # hundreds of repairs, none of them after a crash
     path = tmp_path / "journal.bin"
     ends = write(path)
     whole = path.read_bytes()

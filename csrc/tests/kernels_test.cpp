@@ -1,1 +1,139 @@
-int main() { return 0; }
+// All kernels, all instruction sets: the golden values, each other, thread counts, floating-point environments, fork.
+#include <string>
+
+#include "tests.hpp"
+
+namespace fastes::tests {
+namespace {
+
+constexpr std::uint64_t max32 = 0xFFFFFFFFu;
+
+std::string place(const Noise& noise) {
+    return " on " + std::string(kernels().name) + ", dim " + std::to_string(noise.dim) + ", offset " +
+           std::to_string(noise.offset) + ", " + std::to_string(noise.rows.size()) + " rows";
+}
+
+// Everything that the kernels make of one address.
+struct Results {
+    std::vector<float> normal, perturbed, sum;
+    std::vector<std::uint16_t> halves, brains;
+    std::vector<SgdState> sgd;
+    AdamState adam;
+};
+
+Results results_of(const Noise& noise) {
+    const auto theta = ramps(noise.dim), weights = ramps(noise.rows.size());
+    const SgdStep sgd{.theta_in = nullptr, .momentum_in = nullptr, .theta_out = nullptr, .momentum_out = nullptr,
+                      .lr = 0.01f, .momentum = 0.9f, .l2 = 1e-3f, .decay = 0.999f, .nesterov = false};
+    SgdStep nesterov = sgd;
+    nesterov.nesterov = true;
+    const AdamStep adam{.theta_in = nullptr, .m_in = nullptr, .v_in = nullptr,
+                        .theta_out = nullptr, .m_out = nullptr, .v_out = nullptr,
+                        .step = 0.1f, .beta1 = 0.9f, .one_minus_beta1 = 0.1f, .beta2 = 0.999f,
+                        .one_minus_beta2 = 0.001f, .v_scale = 31.6f, .epsilon = 1e-8f, .l2 = 1e-3f, .decay = 0.999f};
+    std::vector<float> squares = theta;
+    for (float& x : squares) x = x * x;
+    return {
+        noise.rows.empty() ? std::vector<float>{} : noise.normal(),
+        noise.perturb<float>(theta, weights, OutputType::float32),
+        noise.weighted_sum(weights),
+        noise.perturb<std::uint16_t>(theta, weights, OutputType::float16),
+        noise.perturb<std::uint16_t>(theta, weights, OutputType::bfloat16),
+        {noise.sgd_step(weights, {theta, {}}, sgd), noise.sgd_step(weights, {theta, squares}, sgd),
+         noise.sgd_step(weights, {theta, squares}, nesterov)},
+        noise.adam_step(weights, {theta, theta, squares}, adam),
+    };
+}
+
+void check_same(const Results& a, const Results& b, const std::string& where) {
+    tests::check_same(a.normal, b.normal, "normal" + where);
+    tests::check_same(a.perturbed, b.perturbed, "perturb to float32" + where);
+    tests::check_same(a.halves, b.halves, "perturb to float16" + where);
+    tests::check_same(a.brains, b.brains, "perturb to bfloat16" + where);
+    tests::check_same(a.sum, b.sum, "weighted_sum" + where);
+    for (std::size_t i = 0; i < a.sgd.size(); ++i) {
+        tests::check_same(a.sgd[i].theta, b.sgd[i].theta, "sgd_step's theta" + where);
+        tests::check_same(a.sgd[i].momentum, b.sgd[i].momentum, "sgd_step's momentum" + where);
+    }
+    tests::check_same(a.adam.theta, b.adam.theta, "adam_step's theta" + where);
+    tests::check_same(a.adam.m, b.adam.m, "adam_step's m" + where);
+    tests::check_same(a.adam.v, b.adam.v, "adam_step's v" + where);
+}
+
+// The floats about which roundings to 16 bits could disagree: every exponent and sign, with mantissas on and beside
+// every place where a kept bit may end. No NaN.
+std::vector<float> rounding_patterns() {
+    std::vector<float> patterns;
+    for (std::uint32_t exponent = 0; exponent < 256; ++exponent) {
+        std::vector<std::uint32_t> mantissas{0};
+        for (std::uint32_t bit = 0; bit < 23 && exponent < 255; ++bit) {
+            const std::uint32_t one = 1u << bit, all = 0x7FFFFFu & ~(one - 1);
+            mantissas.insert(mantissas.end(), {one - 1, one, one + 1, 3 * one, 3 * one - 1, 3 * one + 1, all, all - 1});
+        }
+        for (const std::uint32_t mantissa : mantissas) {
+            patterns.push_back(from_bits(exponent << 23 | (mantissa & 0x7FFFFFu)));
+            patterns.push_back(-patterns.back());
+        }
+    }
+    return patterns;
+}
+
+}  // namespace
+
+void test_kernels() {
+    for (const std::size_t dim : {1u, 7u, 8u, 15u, 16u, 17u, 97u, 4099u}) {
+        for (const std::uint64_t offset : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{4 * 1009 + 3},
+                                           (std::uint64_t{1} << 32) - 2, max_elements - dim}) {
+            for (const std::size_t count : {0u, 1u, 63u, 64u, 65u, 200u}) {
+                if (dim == 4099 && count > 1 && offset != 1) continue;
+                const Noise noise{{0x0123456789ABCDEF, 3, max32}, rows_from(max32 - 5, count), offset, dim};
+                select_isa("scalar");
+                const Results expected = results_of(noise);
+                for (const auto& isa : isas_usable()) {
+                    select_isa(isa);
+                    check_same(expected, results_of(noise), place(noise));
+                }
+            }
+        }
+    }
+}
+
+void test_rounding() {
+    const auto patterns = rounding_patterns();
+    const Noise noise{{1, 0, 0}, {0}, 0, patterns.size()};
+    select_isa("scalar");
+    const auto halves = noise.perturb<std::uint16_t>(patterns, {0.0f}, OutputType::float16);
+    const auto brains = noise.perturb<std::uint16_t>(patterns, {0.0f}, OutputType::bfloat16);
+    for (const auto& isa : isas_usable()) {
+        select_isa(isa);
+        check_same(halves, noise.perturb<std::uint16_t>(patterns, {0.0f}, OutputType::float16), "float16 on " + isa);
+        check_same(brains, noise.perturb<std::uint16_t>(patterns, {0.0f}, OutputType::bfloat16), "bfloat16 on " + isa);
+    }
+}
+
+void test_threads() {
+    for (const auto& isa : isas_usable()) {
+        select_isa(isa);
+        for (const std::size_t dim : {4099u, 65'537u}) {
+            const Noise noise{{99, 1, 2}, rows_from(0, 65), 5, dim};  // work enough for seven threads
+            set_num_threads(1);
+            const Results expected = results_of(noise);
+            for (const int threads : {2, 7}) {
+                set_num_threads(threads);
+                check_same(expected, results_of(noise), place(noise) + ", " + std::to_string(threads) + " threads");
+            }
+        }
+    }
+}
+
+}  // namespace fastes::tests
+
+int main() {
+    using namespace fastes::tests;
+    for (const auto test : {test_golden, test_kernels, test_rounding, test_threads, test_floating_point_environment,
+                            test_fork}) {
+        test();
+    }
+    std::printf("%d passed, %d failed\n", passed, failed);
+    return failed == 0 ? 0 : 1;
+}

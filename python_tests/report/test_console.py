@@ -69,7 +69,8 @@ class Stage:
 
 def stage(terminal: bool) -> Stage:
     output = io.StringIO()
-    console = Console(file=output, width=80, force_terminal=terminal, color_system="standard", _environ={})
+    environment = {"TERM": "xterm"}
+    console = Console(file=output, width=80, force_terminal=terminal, _environ=environment)
     result = Stage(ConsoleReporter(console, lambda: result.now_s), output)
     return result
 

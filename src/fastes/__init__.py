@@ -1,0 +1,56 @@
+"""fastes: Evolution Strategies for PyTorch, with noise as an address.
+
+The names below are imported when they are first used: `import fastes` alone loads neither torch nor gymnasium.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastes import algorithms, errors, executors, kernels, optim, policies, problems, report, shaping
+    from fastes.config import load_policy
+    from fastes.trainer import Evaluation, Output, Result, Trainer, train
+
+_MODULES = ("algorithms", "errors", "executors", "kernels", "optim", "policies", "problems", "report", "shaping")
+_NAMES = {
+    "Evaluation": "fastes.trainer",
+    "Output": "fastes.trainer",
+    "Result": "fastes.trainer",
+    "Trainer": "fastes.trainer",
+    "load_policy": "fastes.config",
+    "train": "fastes.trainer",
+}
+
+__all__ = [
+    "Evaluation",
+    "Output",
+    "Result",
+    "Trainer",
+    "algorithms",
+    "errors",
+    "executors",
+    "kernels",
+    "load_policy",
+    "optim",
+    "policies",
+    "problems",
+    "report",
+    "shaping",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"fastes.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    if name == "__version__":
+        return importlib.import_module("fastes.version").VERSION
+    raise AttributeError(f"module 'fastes' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

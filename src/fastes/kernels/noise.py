@@ -17,7 +17,8 @@ from fastes.types import UInt32Array
 KINDS = ("normal",)
 
 
-def _check_kind(kind: str) -> None:
+def check_kind(kind: str) -> None:
+    """Raises ValueError unless `kind` is a kind of noise."""
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}.")
 
@@ -56,7 +57,7 @@ def normal(
 
     Raises ValueError for numbers out of range, an unknown kind, or an `out` that does not fit; TypeError for wrong types.
     """
-    _check_kind(kind)
+    check_kind(kind)
     if out is None:
         if not 0 < dim <= _core.MAX_ELEMENTS:
             raise ValueError(f"dim must be from 1 to 2^34, not {dim}.")
@@ -87,7 +88,7 @@ def perturb(
 
     Raises ValueError for shapes, ranges, contiguity and shared memory; TypeError for dtypes.
     """
-    _check_kind(kind)
+    check_kind(kind)
     center, numbers, factors = view(theta, "theta"), row_numbers(rows), weight_values(scales, "scales")
     shape = (len(numbers), center.size)
     if out is None:
@@ -118,7 +119,7 @@ def weighted_sum(
 
     Raises ValueError for shapes, ranges, contiguity and shared memory; TypeError for dtypes.
     """
-    _check_kind(kind)
+    check_kind(kind)
     if out is None:
         if not 0 < dim <= _core.MAX_ELEMENTS:
             raise ValueError(f"dim must be from 1 to 2^34, not {dim}.")

@@ -11,6 +11,7 @@ from typing import Any
 
 from fastes import _core
 from fastes.kernels.arrays import Array, empty_like, row_numbers, view, weight_values
+from fastes.kernels.noise import check_kind
 
 
 def sgd_step(
@@ -23,6 +24,7 @@ def sgd_step(
     generation: int = 0,
     stream: int = 0,
     offset: int = 0,
+    kind: str = "normal",
     lr: float,
     momentum: float = 0.0,
     nesterov: bool = False,
@@ -37,6 +39,7 @@ def sgd_step(
 
     Raises ValueError and TypeError as `weighted_sum` does.
     """
+    check_kind(kind)
     if (momentum_buffer is None) != (momentum == 0.0):
         raise ValueError("momentum_buffer must be given exactly when momentum is not 0.")
     if out is None:
@@ -73,6 +76,7 @@ def adam_step(
     generation: int = 0,
     stream: int = 0,
     offset: int = 0,
+    kind: str = "normal",
     lr: float,
     betas: tuple[float, float] = (0.9, 0.999),
     beta_powers: tuple[float, float],
@@ -89,6 +93,7 @@ def adam_step(
 
     Raises ValueError and TypeError as `weighted_sum` does.
     """
+    check_kind(kind)
     if out is None:
         shape = (len(theta),)
         out = empty_like(theta, shape), empty_like(theta, shape), empty_like(theta, shape)

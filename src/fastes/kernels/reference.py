@@ -6,8 +6,9 @@ Shapes: D parameters, K rows, B blocks of four elements.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -146,17 +147,19 @@ def sgd_step(
     momentum: float = 0.0,
     nesterov: bool = False,
     l2: float = 0.0,
-    decay: float = 1.0,
-    **address: Any,
+    weight_decay: float = 0.0,
+    **address: int,
 ) -> tuple[Float32Array, Float32Array | None]:
     """New theta and momentum buffer [D]; `address` as for `weighted_sum`. Without a buffer there is no momentum."""
-    g = weighted_sum(weights, rows, len(theta), **address)
-    d = fma(np.float32(l2), theta, -g)
-    buffer, step = None, d
-    if momentum_buffer is not None:
-        buffer = fma(np.float32(momentum), momentum_buffer, d)
-        step = fma(np.float32(momentum), buffer, d) if nesterov else buffer
-    return fma(-np.float32(lr), step, theta * np.float32(decay)), buffer
+    with np.errstate(all="ignore"):
+        g = weighted_sum(weights, rows, len(theta), **address)
+        d = fma(np.float32(l2), theta, -g)
+        buffer, step = None, d
+        if momentum_buffer is not None:
+            buffer = fma(np.float32(momentum), momentum_buffer, d)
+            step = fma(np.float32(momentum), buffer, d) if nesterov else buffer
+        decay = np.float32(1.0 - lr * weight_decay)
+        return fma(-np.float32(lr), step, theta * decay), buffer
 
 
 def adam_step(
@@ -166,25 +169,25 @@ def adam_step(
     weights: npt.ArrayLike,
     rows: npt.ArrayLike,
     *,
-    step_size: float,
-    beta1: float,
-    one_minus_beta1: float,
-    beta2: float,
-    one_minus_beta2: float,
-    v_scale: float,
-    epsilon: float,
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    beta_powers: tuple[float, float],
+    eps: float = 1e-8,
     l2: float = 0.0,
-    decay: float = 1.0,
-    **address: Any,
+    weight_decay: float = 0.0,
+    **address: int,
 ) -> tuple[Float32Array, Float32Array, Float32Array]:
-    """New theta, m and v [D]: step_size = lr / (1 - beta1^t), v_scale = 1 / sqrt(1 - beta2^t)."""
-    g = weighted_sum(weights, rows, len(theta), **address)
-    d = fma(np.float32(l2), theta, -g)
+    """New theta, m and v [D]; beta_powers: (beta1^t, beta2^t), running products in binary64."""
+    beta1, beta2 = betas
     with np.errstate(all="ignore"):
-        m = fma(np.float32(beta1), m, np.float32(one_minus_beta1) * d)
-        v = fma(np.float32(beta2), v, np.float32(one_minus_beta2) * d * d)
-        step = m / fma(np.sqrt(v), np.float32(v_scale), np.float32(epsilon))
-        return fma(-np.float32(step_size), step, theta * np.float32(decay)), m, v
+        g = weighted_sum(weights, rows, len(theta), **address)
+        d = fma(np.float32(l2), theta, -g)
+        m = fma(np.float32(beta1), m, np.float32(1.0 - beta1) * d)
+        v = fma(np.float32(beta2), v, np.float32(1.0 - beta2) * d * d)
+        v_scale = np.float32(1.0 / math.sqrt(1.0 - beta_powers[1]))
+        step = m / fma(np.sqrt(v), v_scale, np.float32(eps))
+        decay = np.float32(1.0 - lr * weight_decay)
+        return fma(-np.float32(lr / (1.0 - beta_powers[0])), step, theta * decay), m, v
 
 
 def _f(text: str) -> np.float32:

@@ -1,0 +1,143 @@
+"""The command line. User errors are one paragraph and status 2; Ctrl-C twice is status 130."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fastes.errors import ConfigError, FastesError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; gives the exit status."""
+    options = _parser().parse_args(arguments)
+    # A script finds modules beside it; so does a command, for "module:callable" in a configuration.
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return int(options.command(options) or 0)
+    except FastesError as error:
+        if options.debug:
+            raise
+        print(f"fastes: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        if options.debug:
+            raise
+        print("fastes: stopped at once; the last checkpoint and the journal are whole.", file=sys.stderr)
+        return 130
+
+
+def _train(options: argparse.Namespace) -> int:
+    from fastes import config
+    from fastes.report import ConsoleReporter
+
+    path = options.config
+    if path is None:
+        if options.resume is None:
+            raise ConfigError("name a configuration, or a run to go on with: fastes train --resume DIR.")
+        path = options.resume / "config.toml"
+    tables = config.with_settings(config.read_tables(path), options.set)
+    if options.executor is not None:
+        same = tables.get("executor", {}).get("kind") == options.executor
+        tables["executor"] = (tables["executor"] if same else {}) | {"kind": options.executor}
+    if options.resume is None:
+        tables.setdefault("output", {}).setdefault("dir", f"runs/{path.stem}")
+    trainer = config.trainer(tables, resume=options.resume, reporters=[ConsoleReporter()])
+    result = trainer.run()
+    return 0 if result.status == "finished" else 130
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from fastes import config
+    from fastes.evaluator import Evaluator
+    from fastes.policies import Policy
+
+    trainer = config.trainer(config.read_tables(options.run / "config.toml"))
+    policy = Policy(config.load_policy(options.run))
+    evaluator = Evaluator(trainer.problem, policy)
+    try:
+        returns = evaluator.evaluate_center(policy.theta(), options.seed, 0, options.episodes)
+    finally:
+        evaluator.close()
+    error = returns.std(ddof=1) / np.sqrt(len(returns)) if len(returns) > 1 else float("nan")
+    print(
+        f"{len(returns)} episodes: mean {returns.mean():.4g} ± {error:.2g} (standard error), "
+        f"median {np.median(returns):.4g}, from {returns.min():.4g} to {returns.max():.4g}"
+    )
+
+
+def _replay(options: argparse.Namespace) -> None:
+    from safetensors.numpy import save_file
+
+    from fastes import config
+    from fastes.run_directory import replay
+
+    directory = options.journal.parent
+    algorithm = config.algorithm(config.read_tables(directory / "config.toml"))
+    state = replay(options.journal, algorithm, options.generation, lambda text: print(text, file=sys.stderr))
+    if options.out is not None:
+        save_file({"theta": state.theta}, options.out)
+    print(f"generation {state.generation}: digest {state.digest()}")
+
+
+def _info(options: argparse.Namespace) -> None:
+    from fastes import __version__, kernels
+
+    details: dict[str, Any] = {"fastes": __version__} | kernels.info()
+    for key, value in details.items():
+        text = ", ".join(value) if isinstance(value, list) else {True: "yes", False: "no"}.get(value, value)
+        print(f"{key:12} {text}")
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from fastes.bench import run
+
+    return run(check=options.check, json_path=options.json)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fastes", description="Evolution Strategies for PyTorch.")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Any, help_text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help_text, description=help_text, parents=[common])
+        sub.set_defaults(command=command)
+        return sub
+
+    train = add("train", _train, "Train a policy as a TOML file says.")
+    train.add_argument("config", type=Path, nargs="?", metavar="CONFIG.toml", help="what to train and how")
+    train.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value, such as algorithm.sigma=0.2"
+    )
+    train.add_argument("--executor", metavar="KIND", help="where members are evaluated: inline or local")
+    train.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in DIR")
+
+    evaluate = add("evaluate", _evaluate, "Evaluate the trained policy of a run on fresh episodes.")
+    evaluate.add_argument("run", type=Path, metavar="RUN", help="the run's directory")
+    evaluate.add_argument("--episodes", type=int, default=100, metavar="N", help="how many (default 100)")
+    evaluate.add_argument("--seed", type=int, default=0, metavar="SEED", help="of the episodes (default 0)")
+
+    replay = add("replay", _replay, "Make the parameters of a run again from its journal, to the bit.")
+    replay.add_argument("journal", type=Path, metavar="JOURNAL", help="the run's journal.bin")
+    replay.add_argument("--generation", type=int, metavar="G", help="after this many generations (default: all)")
+    replay.add_argument("--out", type=Path, metavar="FILE", help="write theta there as safetensors")
+
+    add("info", _info, "Show the version, the kernels in use and their self-test digest.")
+
+    bench = add("bench", _bench, "Measure the kernels beside what else one would use, and print the ratios.")
+    bench.add_argument("--check", action="store_true", help="exit with status 1 if a ratio is below its floor")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

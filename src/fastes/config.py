@@ -1,0 +1,235 @@
+"""A run as a TOML file. Each table is the arguments of one Python object, so the file and the API say the same."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Union
+
+from torch import nn
+
+from fastes.algorithms import ALGORITHMS, Algorithm
+from fastes.description import PYTHON
+from fastes.errors import ConfigError, FastesError
+from fastes.executors import EXECUTORS, ExecutorSettings
+from fastes.optim import OPTIMIZERS, Optimizer
+from fastes.policies import MLP, POLICIES, PolicySpec, build
+from fastes.policies.build import imported
+from fastes.problems import PROBLEMS, Problem
+from fastes.saved_policy import load_weights, policy_tables
+from fastes.trainer import Evaluation, Output, Trainer
+
+_DEFAULT_KINDS = {"optimizer": "adam", "executor": "local"}
+_TABLES = ("problem", "policy", "algorithm", "optimizer", "executor", "evaluation", "output")
+_NUMBERS = ("seed", "generations", "unit_size")
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file. Raises ConfigError if it cannot be read or is no TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"the configuration {path} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+
+
+def with_settings(tables: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    """The tables changed by settings such as "algorithm.sigma=0.2"; values are TOML, or else taken as text.
+
+    Raises ConfigError for a setting without "=" or a path through something that is no table.
+    """
+    changed = copy.deepcopy(tables)
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals or not path:
+            raise ConfigError(f"--set takes KEY=VALUE such as algorithm.sigma=0.2, not {setting!r}.")
+        table = changed
+        *parents, key = path.strip().split(".")
+        for parent in parents:
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"--set {setting}: {parent} is a value, not a table.")
+        table[key] = _toml_value(text.strip())
+    return changed
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def trainer(tables: dict[str, Any], **options: Any) -> Trainer:
+    """The run that the tables describe. options: further arguments of `Trainer`, such as resume and reporters.
+
+    Raises ConfigError naming the key that is unknown or ill-typed and the nearest valid one.
+    """
+    _check_keys(tables, (*_NUMBERS, *_TABLES), "")
+    for name in _TABLES:
+        if not isinstance(tables.get(name, {}), dict):
+            raise ConfigError(f"{name} must be a table, [{name}], not {tables[name]!r}.")
+    numbers = {name: _value(int, tables[name], name) for name in _NUMBERS if name in tables}
+    policy, arguments = _policy(tables.get("policy"))
+    output = _settings(Output, tables["output"], "output") if "output" in tables else None
+    return Trainer(
+        problem=_problem(tables.get("problem", {})),
+        policy=policy,
+        policy_arguments=arguments,
+        algorithm=algorithm(tables),
+        executor=typing.cast(ExecutorSettings, _of_kind(EXECUTORS, tables.get("executor", {}), "executor")),
+        evaluation=_settings(Evaluation, tables.get("evaluation", {}), "evaluation"),
+        output=output,
+        **numbers,
+        **options,
+    )
+
+
+def algorithm(tables: dict[str, Any]) -> Algorithm:
+    """The algorithm of the tables [algorithm] and [optimizer]. Raises ConfigError."""
+    optimizer = typing.cast(Optimizer, _of_kind(OPTIMIZERS, tables.get("optimizer", {}), "optimizer"))
+    table = {"kind": "openai_es"} | tables.get("algorithm", {})
+    return typing.cast(Algorithm, _of_kind(ALGORITHMS, table, "algorithm", optimizer=optimizer))
+
+
+def load_policy(directory: str | Path, module: nn.Module | None = None) -> nn.Module:
+    """The trained policy of a run's directory, in evaluation mode.
+
+    module: where to put the weights; needed only when the run's policy was a Python object, which no file can name.
+
+    Raises StorageError if there is no policy, ConfigError or PolicyError if it cannot be made from the configuration.
+    """
+    path = Path(directory)
+    if module is None:
+        tables = policy_tables(path)
+        problem = _problem(tables["problem"])
+        spec, arguments = _policy(tables["policy"])
+        module = build(spec or problem.default_policy() or MLP(), problem.interface(), 0, arguments).module
+        module = copy.deepcopy(module)  # parameters of their own, not views of one vector
+    return load_weights(module, path)
+
+
+def _problem(table: dict[str, Any]) -> Problem:
+    kind = table.get("kind", "gym")
+    if isinstance(kind, str) and ":" in kind and not kind.startswith(PYTHON):
+        arguments = {key: value for key, value in table.items() if key != "kind"}
+        made = _call(imported(kind, ConfigError), arguments, "problem")
+        if not isinstance(made, Problem):
+            raise ConfigError(f"problem.kind = {kind!r} gave a {type(made).__name__}, not a fastes Problem.")
+        return made
+    return typing.cast(Problem, _of_kind(PROBLEMS, {"kind": "gym"} | table, "problem"))
+
+
+def _policy(table: dict[str, Any] | None) -> tuple[PolicySpec | None, dict[str, Any]]:
+    """The policy and further arguments of its factory; None without a table."""
+    if table is None:
+        return None, {}
+    kind = table.get("kind", "mlp")
+    if isinstance(kind, str) and ":" in kind and not kind.startswith(PYTHON):
+        return kind, {key: value for key, value in table.items() if key != "kind"}
+    return typing.cast(PolicySpec, _of_kind(POLICIES, {"kind": "mlp"} | table, "policy")), {}
+
+
+def _of_kind(registry: Mapping[str, type], table: dict[str, Any], where: str, **others: Any) -> Any:
+    kind = table.get("kind", _DEFAULT_KINDS.get(where))
+    if isinstance(kind, str) and kind.startswith(PYTHON):
+        raise ConfigError(
+            f"{where}.kind = {kind!r}: the run was made in Python from an object that no file can name. "
+            "Go on with it from Python, with the same object."
+        )
+    if kind not in registry:
+        extra = ", or 'module:callable'" if where in ("problem", "policy") else ""
+        raise ConfigError(f"{where}.kind must be one of {', '.join(registry)}{extra}, not {kind!r}.{_hint(kind, registry)}")
+    values = {key: value for key, value in table.items() if key != "kind"}
+    return _settings(registry[kind], values, where, **others)
+
+
+def _settings(cls: type[Any], table: dict[str, Any], where: str, **others: Any) -> Any:
+    """An instance of a settings dataclass from a table, keys and types checked."""
+    hints = typing.get_type_hints(cls)
+    known = [field.name for field in dataclasses.fields(cls) if field.name not in others and field.name != "optimizer"]
+    _check_keys(table, known, where)
+    values = {key: _value(hints[key], value, f"{where}.{key}") for key, value in table.items()}
+    return _call(cls, values | others, where)
+
+
+def _call(factory: Callable[..., Any], arguments: dict[str, Any], where: str) -> Any:
+    try:
+        return factory(**arguments)
+    except FastesError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"[{where}]: {error}") from error
+
+
+def _check_keys(table: dict[str, Any], known: Sequence[str], where: str) -> None:
+    for key in table:
+        if key not in known:
+            path = f"{where}.{key}" if where else key
+            valid = f"The keys of {f'[{where}]' if where else 'a configuration'} are {', '.join(known)}."
+            raise ConfigError(f"unknown key {path}.{_hint(key, known)} {valid}")
+
+
+def _hint(word: Any, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(word), list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _value(hint: Any, value: Any, path: str) -> Any:
+    """`value` as the type that a field wants. Raises ConfigError naming the path."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (Union, types.UnionType):
+        for option in arguments:
+            if option is type(None) or typing.get_origin(option) is not None and not _is_tuple(option):
+                continue  # what TOML cannot hold, such as a callable
+            try:
+                return _value(option, value, path)
+            except ConfigError:
+                continue
+    elif origin is Literal:
+        if value in arguments:
+            return value
+    elif _is_tuple(hint) and isinstance(value, list):
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return tuple(_value(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(value))
+        if len(value) == len(arguments):
+            return tuple(_value(arg, item, f"{path}[{i}]") for i, (arg, item) in enumerate(zip(arguments, value, strict=True)))
+    elif origin is dict and isinstance(value, dict):
+        return value
+    elif hint is Path and isinstance(value, str):
+        return Path(value)
+    elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        return value
+    raise ConfigError(f"{path} must be {_described(hint)}, not {value!r}.{_literal_hint(hint, value)}")
+
+
+def _is_tuple(hint: Any) -> bool:
+    return typing.get_origin(hint) is tuple
+
+
+def _literal_hint(hint: Any, value: Any) -> str:
+    return _hint(value, typing.get_args(hint)) if typing.get_origin(hint) is Literal else ""
+
+
+_PLAIN = {int: "a whole number", float: "a number", str: "text", bool: "true or false", Path: "a path"}
+
+
+def _described(hint: Any) -> str:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return "one of " + ", ".join(repr(argument) for argument in arguments)
+    if _is_tuple(hint):
+        count = "" if Ellipsis in arguments else f"{len(arguments)} "
+        return f"a list of {count}values, each {_described(arguments[0])}"
+    if origin in (Union, types.UnionType):
+        return " or ".join(_PLAIN[argument] for argument in arguments if argument in _PLAIN)
+    return "a table" if origin is dict else _PLAIN.get(hint, str(hint))

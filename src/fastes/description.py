@@ -1,0 +1,42 @@
+"""Settings as tables: what `config.toml` in a run's directory says of the Python objects that made the run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+PYTHON = "python: "
+"""Begins the value of a setting that was a Python object and cannot be read back from a file."""
+
+
+def described(settings: Any, registry: Mapping[str, type]) -> dict[str, Any]:
+    """The table of a settings object: its kind, and every field but the optimizer, which has a table of its own."""
+    for kind, cls in registry.items():
+        if type(settings) is cls:
+            return {"kind": kind} | fields(settings)
+    return {"kind": settings if isinstance(settings, str) else _named(settings)}
+
+
+def fields(settings: Any) -> dict[str, Any]:
+    """Every field of a dataclass but the optimizer, as TOML can hold it; those that are None are left out."""
+    values = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.name != "optimizer"}
+    return {name: _plain(value) for name, value in values.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return _named(value)
+
+
+def _named(value: Any) -> str:
+    name = getattr(value, "__qualname__", None)
+    return PYTHON + (f"{value.__module__}:{name}" if name else repr(value).splitlines()[0][:80])

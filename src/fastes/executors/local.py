@@ -1,0 +1,187 @@
+"""Processes on this machine. theta lies in shared memory, written once a generation; units go to whoever is free.
+
+A worker that dies is replaced and its unit given out again. A unit that ends `max_deaths` workers is not tried further.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, Literal
+
+import numpy as np
+
+from fastes.errors import ConfigError, ExecutorError
+from fastes.evaluator import Evaluator
+from fastes.executors.base import Executor, ExecutorSettings
+from fastes.executors.local_worker import Failure, Task, work
+from fastes.messages import UnitResult
+from fastes.noise import Generation
+from fastes.types import Float32Array
+
+StartMethod = Literal["auto", "fork", "spawn", "forkserver"]
+
+
+@dataclass(frozen=True, slots=True)
+class Local(ExecutorSettings):
+    """workers: processes, 0 for one per processor that this process may use; start_method: how they start.
+
+    "auto" forks on Linux, unless CUDA is in use, so that policies and environments defined in a script or notebook need
+    not be importable; elsewhere it spawns. max_deaths: workers that one unit may end before the run fails.
+    """
+
+    workers: int = 0
+    start_method: StartMethod = "auto"
+    max_deaths: int = 3
+
+    def __post_init__(self) -> None:
+        """Checks the settings. Raises ConfigError."""
+        if self.workers < 0 or self.max_deaths < 1:
+            raise ConfigError(
+                f"executor.workers must not be negative and executor.max_deaths at least 1, "
+                f"not {self.workers} and {self.max_deaths}."
+            )
+
+    def create(self) -> Executor:
+        """See `ExecutorSettings`."""
+        return LocalExecutor(self)
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: Any
+    connection: Connection
+    unit: Generation | None = None  # what it is evaluating
+
+
+class LocalExecutor(Executor):
+    """A pool of processes that each hold a copy of the evaluator."""
+
+    def __init__(self, settings: Local) -> None:
+        """Starts nothing yet."""
+        self._settings = settings
+        self._workers: list[_Worker] = []
+
+    def start(self, evaluator: Evaluator) -> None:
+        """See `Executor`."""
+        self._evaluator = evaluator
+        self._context: Any = multiprocessing.get_context(_start_method(self._settings.start_method))
+        self._memory = self._context.RawArray("f", evaluator.policy.dim)
+        self._theta: Float32Array = np.frombuffer(self._memory, dtype=np.float32)
+        count = self._settings.workers or len(os.sched_getaffinity(0))
+        try:
+            for _ in range(count):
+                self._workers.append(self._new_worker())
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, generation: Generation) -> Iterator[UnitResult]:
+        """See `Executor`."""
+        np.copyto(self._theta, generation.theta)  # all workers are idle between generations
+        waiting = self._evaluator.units(generation)[::-1]
+        deaths: dict[int, int] = {}
+        unfinished = len(waiting)
+        while unfinished:
+            for worker in self._workers:
+                if worker.unit is None and waiting:
+                    self._give(worker, waiting.pop())
+            busy = [worker for worker in self._workers if worker.unit is not None]
+            ready = wait([worker.connection for worker in busy])
+            for worker in busy:
+                if worker.connection not in ready:
+                    continue
+                answer = _received(worker.connection)
+                if answer is None:
+                    waiting.append(self._replaced(worker, deaths))
+                    continue
+                worker.unit = None
+                if isinstance(answer, Failure):
+                    raise answer.error
+                unfinished -= 1
+                yield answer
+
+    def close(self) -> None:
+        """See `Executor`. Idle workers end by themselves, busy ones are told to."""
+        for worker in self._workers:
+            worker.connection.close()
+            if worker.unit is not None:
+                worker.process.terminate()
+        for worker in self._workers:
+            worker.process.join(5.0)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+            worker.process.close()
+        self._workers.clear()
+
+    def _new_worker(self) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        # Under fork a child holds copies of our ends of the other pipes: it closes them, or none would see an end of file.
+        inherited = [worker.connection for worker in self._workers] + [ours]
+        forked = self._context.get_start_method() == "fork"
+        process = self._context.Process(
+            target=work,
+            args=(self._evaluator, self._memory, theirs, inherited if forked else []),
+            name="fastes-worker",
+            daemon=True,
+        )
+        try:
+            process.start()
+        except Exception as error:
+            ours.close()
+            raise ExecutorError(
+                f"a worker process cannot be started: {type(error).__name__}: {error}. With start method "
+                f"{self._context.get_start_method()!r} the policy and problem must be importable and the script's own "
+                'code must stand under `if __name__ == "__main__":`; executor = "inline" needs neither.'
+            ) from error
+        finally:
+            theirs.close()
+        return _Worker(process, ours)
+
+    def _give(self, worker: _Worker, unit: Generation) -> None:
+        worker.unit = unit
+        try:
+            worker.connection.send(Task(unit.seed, unit.index, unit.rows, unit.scales, unit.kind, unit.first))
+        except OSError:
+            pass  # it died while idle: its connection reads as ended, and `run` replaces it
+
+    def _replaced(self, worker: _Worker, deaths: dict[int, int]) -> Generation:
+        """Puts a new process in a dead worker's place; gives the unit that it was evaluating."""
+        unit = worker.unit
+        assert unit is not None
+        worker.process.join()
+        deaths[unit.first] = deaths.get(unit.first, 0) + 1
+        if deaths[unit.first] >= self._settings.max_deaths:
+            raise ExecutorError(
+                f"{deaths[unit.first]} worker processes died while evaluating members {unit.first} to "
+                f"{unit.first + len(unit) - 1} of generation {unit.index} (the last with exit code "
+                f"{worker.process.exitcode}; -9 is often the system running out of memory). "
+                'Try fewer executor.workers, or executor = "inline" to see what happens.'
+            )
+        worker.connection.close()
+        worker.process.close()
+        self._workers[self._workers.index(worker)] = self._new_worker()
+        return unit
+
+
+def _received(connection: Connection) -> UnitResult | Failure | None:
+    """The worker's answer, or None if it is dead."""
+    try:
+        return connection.recv()  # type: ignore[no-any-return]
+    except (EOFError, OSError):
+        return None
+
+
+def _start_method(wanted: StartMethod) -> str:
+    if wanted != "auto":
+        return wanted
+    torch = sys.modules.get("torch")
+    cuda = torch is not None and torch.cuda.is_initialized()
+    return "fork" if sys.platform == "linux" and not cuda else "spawn"
+
+

@@ -1,0 +1,61 @@
+"""What a process of the local executor does: takes a unit, evaluates it, answers, until its pipe closes."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from fastes import kernels
+from fastes.errors import FastesError
+from fastes.evaluator import Evaluator
+from fastes.noise import Generation
+from fastes.types import Float32Array, UInt32Array
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A unit without theta, which is in shared memory: the fields of `Generation`."""
+
+    seed: int
+    index: int
+    rows: UInt32Array
+    scales: Float32Array
+    kind: str
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The error that evaluating a unit raised."""
+
+    error: Exception
+
+
+def work(evaluator: Evaluator, memory: Any, connection: Connection, inherited: list[Connection]) -> None:
+    """Serves one pipe. memory: float32 [D], shared; inherited: the coordinator's pipe ends, to be closed here."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides what ends
+    for other in inherited:
+        other.close()
+    kernels.set_num_threads(1)  # one core each: the processes are the parallelism
+    theta = np.frombuffer(memory, dtype=np.float32)
+    with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
+        while True:
+            task: Task = connection.recv()
+            unit = Generation(task.seed, task.index, theta, task.rows, task.scales, task.kind, task.first)
+            connection.send(_evaluated(evaluator, unit))
+    evaluator.close()
+
+
+def _evaluated(evaluator: Evaluator, unit: Generation) -> Any:
+    try:
+        return evaluator.evaluate(unit)
+    except FastesError as error:
+        return Failure(type(error)(*error.args))  # its cause may hold what cannot be sent
+    except Exception as error:
+        members = f"members {unit.first} to {unit.first + len(unit) - 1} of generation {unit.index}"
+        return Failure(FastesError(f"evaluating {members} raised {type(error).__name__}: {error}"))

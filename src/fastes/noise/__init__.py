@@ -1,0 +1,18 @@
+"""Who gets which row, sign and scale; and the seeds that come from noise addresses."""
+
+from __future__ import annotations
+
+from fastes.noise.generation import Generation
+from fastes.noise.mirrored import mirrored_rows, mirrored_signs, pair_weights
+from fastes.noise.seeds import Stream, environment_seeds, evaluation_seeds, member_seeds
+
+__all__ = [
+    "Generation",
+    "Stream",
+    "environment_seeds",
+    "evaluation_seeds",
+    "member_seeds",
+    "mirrored_rows",
+    "mirrored_signs",
+    "pair_weights",
+]

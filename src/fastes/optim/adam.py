@@ -1,0 +1,75 @@
+"""Adam (Kingma and Ba 2015, arXiv 1412.6980) and AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastes import kernels
+from fastes.optim.base import Optimizer, OptimizerState, check_settings
+from fastes.types import Float32Array, UInt32Array
+
+
+@dataclass(frozen=True, slots=True)
+class Adam(Optimizer):
+    """m = beta1 m + (1 - beta1) d; v = beta2 v + (1 - beta2) d^2; theta -= lr m' / (sqrt(v') + eps).
+
+    d = -g + l2 theta; m' and v' are m / (1 - beta1^t) and v / (1 - beta2^t). Raises ValueError for settings out of range.
+    """
+
+    lr: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    l2: float = 0.0
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Checks the settings."""
+        check_settings("adam", {"lr": self.lr, "eps": self.eps}, {"l2": self.l2, "weight_decay": self.weight_decay})
+        if not all(0.0 <= beta < 1.0 for beta in self.betas):
+            raise ValueError(f"adam: betas must be from 0 to below 1, not {self.betas}.")
+
+    def init(self, dim: int) -> OptimizerState:
+        """First and second moments of zero."""
+        zeros = {"m": np.zeros(dim, np.float32), "v": np.zeros(dim, np.float32)}
+        return OptimizerState(zeros, {"beta1_power": 1.0, "beta2_power": 1.0})
+
+    def step(
+        self,
+        theta: Float32Array,
+        state: OptimizerState,
+        weights: Float32Array,
+        rows: UInt32Array,
+        *,
+        seed: int,
+        generation: int,
+        kind: str = "normal",
+    ) -> tuple[Float32Array, OptimizerState]:
+        """See `Optimizer.step`."""
+        # beta^t as a running product: a power function may differ between C libraries, a product does not.
+        powers = state.scalars["beta1_power"] * self.betas[0], state.scalars["beta2_power"] * self.betas[1]
+        theta, m, v = kernels.adam_step(
+            theta,
+            state.arrays["m"],
+            state.arrays["v"],
+            weights,
+            rows,
+            seed=seed,
+            generation=generation,
+            kind=kind,
+            lr=self.lr,
+            betas=self.betas,
+            beta_powers=powers,
+            eps=self.eps,
+            l2=self.l2,
+            weight_decay=self.weight_decay,
+        )
+        return theta, OptimizerState({"m": m, "v": v}, {"beta1_power": powers[0], "beta2_power": powers[1]})
+
+
+@dataclass(frozen=True, slots=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay: theta is multiplied by 1 - lr weight_decay before each step."""
+
+    weight_decay: float = 0.01

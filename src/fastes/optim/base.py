@@ -1,0 +1,50 @@
+"""What an optimizer is: frozen settings, a state apart from them, and one pure step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+from fastes.types import Float32Array, UInt32Array
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerState:
+    """arrays: float32 [D] each, by name; scalars: float64 by name, which a checkpoint keeps exactly."""
+
+    arrays: dict[str, Float32Array] = field(default_factory=dict)
+    scalars: dict[str, float] = field(default_factory=dict)
+
+
+class Optimizer(ABC):
+    """Steps uphill along a weighted sum of noise that is never stored."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def init(self, dim: int) -> OptimizerState:
+        """State before the first step, for `dim` parameters."""
+
+    @abstractmethod
+    def step(
+        self,
+        theta: Float32Array,
+        state: OptimizerState,
+        weights: Float32Array,
+        rows: UInt32Array,
+        *,
+        seed: int,
+        generation: int,
+        kind: str = "normal",
+    ) -> tuple[Float32Array, OptimizerState]:
+        """theta: float32 [D]; weights: float32 [K] and rows: uint32 [K] of the uphill direction. Gives new arrays."""
+
+
+def check_settings(name: str, positive: dict[str, float], not_negative: dict[str, float]) -> None:
+    """Raises ValueError naming the first setting out of range."""
+    for key, value in positive.items():
+        if not value > 0:
+            raise ValueError(f"{name}: {key} must be above 0, not {value}.")
+    for key, value in not_negative.items():
+        if not value >= 0:
+            raise ValueError(f"{name}: {key} must not be negative, not {value}.")

@@ -1,0 +1,16 @@
+"""Policies: any `torch.nn.Module`, seen as one flat vector of parameters."""
+
+from __future__ import annotations
+
+from fastes.policies.build import PolicySpec, build
+from fastes.policies.flat import Entry, Layout, Policy
+from fastes.policies.interface import Factory, Interface
+from fastes.policies.mlp import MLP
+from fastes.policies.vector import Vector
+
+POLICIES: dict[str, type[Factory]] = {
+    "mlp": MLP,
+    "vector": Vector,
+}
+
+__all__ = ["MLP", "POLICIES", "Entry", "Factory", "Interface", "Layout", "Policy", "PolicySpec", "Vector", "build"]

@@ -1,0 +1,85 @@
+"""From what a user calls a policy to a `Policy`."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from fastes.errors import PolicyError
+from fastes.policies.flat import Policy
+from fastes.policies.interface import Factory, Interface
+
+PolicySpec = nn.Module | Factory | Callable[..., nn.Module] | str
+"""A module, settings such as `MLP`, a class or factory, or "module:callable" naming one."""
+
+_OFFERED = ("interface", "observation_shape", "observation_size", "action_size")
+
+
+def build(spec: PolicySpec, interface: Interface, seed: int, arguments: dict[str, Any] | None = None) -> Policy:
+    """Makes the policy, its initial parameters drawn from torch's generator seeded with `seed` (low 63 bits).
+
+    A factory or class is called with those of interface, observation_shape, observation_size and action_size
+    that it has parameters for, and with `arguments`. A module is copied and keeps the parameters that it has.
+
+    Raises PolicyError if it cannot be imported or called, or gives something else than a module.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed & (2**63 - 1))
+        module = _module(spec, interface, arguments or {})
+    if not isinstance(module, nn.Module):
+        raise PolicyError(f"the policy {spec!r} gave a {type(module).__name__}, not a torch.nn.Module.")
+    return Policy(module)
+
+
+def _module(spec: PolicySpec, interface: Interface, arguments: dict[str, Any]) -> nn.Module:
+    if isinstance(spec, nn.Module):
+        return copy.deepcopy(spec)
+    if isinstance(spec, Factory):
+        try:
+            return spec(interface)
+        except ValueError as error:
+            raise PolicyError(str(error)) from error
+    factory = imported(spec, PolicyError) if isinstance(spec, str) else spec
+    if not callable(factory):
+        raise PolicyError(f"the policy must be a module, a class, a factory or 'module:callable', not {factory!r}.")
+    return _called(factory, interface, arguments)
+
+
+def _called(factory: Callable[..., nn.Module], interface: Interface, arguments: dict[str, Any]) -> nn.Module:
+    signature = inspect.signature(factory)
+    offered = {"interface": interface} | {name: getattr(interface, name) for name in _OFFERED[1:]}
+    given = {name: value for name, value in offered.items() if name in signature.parameters} | arguments
+    name = getattr(factory, "__qualname__", repr(factory))
+    try:
+        signature.bind(**given)
+    except TypeError as error:
+        raise PolicyError(
+            f"the policy factory {name}{signature} cannot be called: {error}. Its parameters may be "
+            f"{', '.join(_OFFERED)}, and those given in the configuration."
+        ) from error
+    try:
+        return factory(**given)
+    except Exception as error:
+        raise PolicyError(f"the policy factory {name} raised {type(error).__name__}: {error}") from error
+
+
+def imported(path: str, error_type: type[Exception]) -> Any:
+    """The object that "module:name" names. Raises `error_type` with the reason if there is none."""
+    module_name, colon, name = path.partition(":")
+    if not colon or not module_name or not name:
+        raise error_type(f"{path!r} is not of the form 'module:callable', such as 'mypackage.models:make_policy'.")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise error_type(
+            f"{path!r} cannot be imported: {error}. Run where {module_name} can be found, or add it to PYTHONPATH."
+        ) from error
+    return found

@@ -1,0 +1,112 @@
+"""A module seen as one flat float32 vector theta, and theta put back into the module."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from fastes.errors import PolicyError
+from fastes.types import Float32Array
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One parameter tensor: theta[offset : offset + size], in row-major order."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where each parameter lies in theta, in the order of `named_parameters`. Tied weights are one entry."""
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def dim(self) -> int:
+        """D, the length of theta."""
+        return sum(entry.size for entry in self.entries)
+
+
+class Policy:
+    """A module in evaluation mode whose parameters are loaded from theta.
+
+    The parameters that are optimised are the floating-point ones with requires_grad. Buffers and everything else
+    belong to the module and stay as they are: they are the same for all members, and saved with the policy.
+    Float32 parameters are views of one flat tensor, so that loading theta is one copy.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        """Takes the module over: it is put into evaluation mode and its parameters are rebound.
+
+        Raises PolicyError if it has no parameter to optimise.
+        """
+        self.module = module.eval()
+        self._bind()
+
+    def _bind(self) -> None:
+        entries: list[Entry] = []
+        self._parameters: list[nn.Parameter] = []
+        offset = 0
+        for name, parameter in self.module.named_parameters():
+            if parameter.requires_grad and parameter.is_floating_point():
+                dtype = str(parameter.dtype).removeprefix("torch.")
+                entries.append(Entry(name, tuple(parameter.shape), dtype, offset, parameter.numel()))
+                self._parameters.append(parameter)
+                offset += parameter.numel()
+        if offset == 0:
+            raise PolicyError(
+                f"the policy {type(self.module).__name__} has no parameters to optimise: it needs at least one "
+                "floating-point nn.Parameter with requires_grad=True."
+            )
+        self.layout = Layout(tuple(entries))
+        self._flat = torch.empty(offset, dtype=torch.float32)
+        self._copied: list[tuple[nn.Parameter, torch.Tensor]] = []  # those of other dtypes, with their part of theta
+        for parameter, entry in zip(self._parameters, entries, strict=True):
+            part = self._flat[entry.offset : entry.offset + entry.size].view(entry.shape)
+            part.copy_(parameter.detach())
+            if parameter.dtype == torch.float32 and parameter.device.type == "cpu":
+                parameter.data = part
+            else:
+                self._copied.append((parameter, part))
+
+    @property
+    def dim(self) -> int:
+        """D, the number of parameters."""
+        return self.layout.dim
+
+    def theta(self) -> Float32Array:
+        """A copy of the parameters now in the module: float32 [D]."""
+        return self._flat.numpy().copy()
+
+    def load_(self, theta: Float32Array) -> None:
+        """Puts theta, float32 [D], into the module; other dtypes are rounded from it."""
+        self._flat.copy_(torch.from_numpy(theta) if theta.flags.writeable else torch.tensor(theta))
+        for parameter, part in self._copied:
+            parameter.data.copy_(part)
+
+    def export(self, theta: Float32Array) -> nn.Module:
+        """An independent copy of the module with theta in it, ready for torch.save or torch.export."""
+        self.load_(np.ascontiguousarray(theta))
+        module = copy.deepcopy(self.module)
+        for parameter in module.parameters():
+            parameter.grad = None
+        return module
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The module alone: the flat tensor is bound anew where the policy arrives."""
+        return {"module": copy.deepcopy(self.module)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Binds the module that arrived."""
+        self.module = state["module"]
+        self._bind()

@@ -1,0 +1,225 @@
+"""A run's directory: what is written while it runs, and how a run is found again after it stopped.
+
+    config.toml    the run as resolved          journal.bin    fitness of every generation
+    checkpoints/   states, the first one kept   metrics.csv, TensorBoard events    from the reporters
+    policy.safetensors, policy.json, result.json    at the end
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from fastes import checkpoint, journal
+from fastes.algorithms import Algorithm, State
+from fastes.errors import StorageError
+from fastes.journal import JournalWriter, Record
+from fastes.messages import Evaluations
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A state with what it took to get there: evaluations and environment steps so far, and seconds of work."""
+
+    state: State
+    evaluations: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+
+    def after(self, state: State, evaluations: Evaluations, seconds: float) -> Progress:
+        """Progress after one more generation."""
+        return Progress(
+            state,
+            self.evaluations + len(evaluations.fitness),
+            self.steps + int(evaluations.steps.sum()),
+            self.seconds + seconds,
+        )
+
+
+def free_directory(wanted: Path) -> Path:
+    """`wanted`, or with -2, -3, ... behind it the first that holds no run yet."""
+    names = itertools.chain([wanted], (wanted.with_name(f"{wanted.name}-{i}") for i in itertools.count(2)))
+    return next(path for path in names if not holds_run(path))
+
+
+def holds_run(path: Path) -> bool:
+    """Whether a run was started in this directory."""
+    return (path / "journal.bin").exists() or (path / "checkpoints").exists()
+
+
+class RunDirectory:
+    """An open run: appends to its journal and saves its checkpoints."""
+
+    def __init__(self, path: Path, writer: JournalWriter, base_generation: int, keep: int) -> None:
+        """Use `create` or `resume`."""
+        self.path = path
+        self._writer = writer
+        self._pinned = (0, base_generation)  # a journal replays from its base, so that checkpoint is never pruned
+        self._keep = keep
+
+    @classmethod
+    def create(cls, path: Path, config: dict[str, Any], header: dict[str, Any], state: State, keep: int) -> RunDirectory:
+        """Starts a run in an empty or new directory. Raises StorageError if that cannot be written."""
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"the output directory {path} cannot be made: {error.strerror}. Choose another with "
+                "output.dir, or make its parent writable."
+            ) from error
+        write_text(path / "config.toml", tomli_w.dumps(config))
+        checkpoint.save(path, _checkpoint(Progress(state)), keep=keep)
+        return cls(path, _new_journal(path, header, state), state.generation, keep)
+
+    @classmethod
+    def resume(
+        cls, path: Path, algorithm: Algorithm, header: dict[str, Any], keep: int, report: Report
+    ) -> tuple[RunDirectory, Progress]:
+        """Finds the last good state: the newest whole checkpoint, and the journal's generations after it.
+
+        Damaged files are put aside and reported. Raises StorageError if no checkpoint is whole, or the journal does not
+        lead from it to the states that it names.
+        """
+        found = checkpoint.load_newest(path, report=report)
+        if found is None:
+            raise StorageError(
+                f"{path} holds no whole checkpoint to resume from. Start the run anew in another directory."
+            )
+        progress = _progress(found)
+        log = _read_journal(path, report)
+        last = log.records[-1].generation if log is not None and log.records else None
+        base = int(log.header["base_generation"]) if log is not None else found.generation
+        if log is None or (last if last is not None else base) < found.generation:
+            if log is not None:
+                _put_aside(path / "journal.bin")
+                report(f"the journal ends before checkpoint {found.generation}; a new one starts there.")
+            return cls(path, _new_journal(path, header, progress.state), found.generation, keep), progress
+        _check_header(path, log.header, header)
+        for record in log.records:
+            if record.generation > progress.state.generation:
+                progress = replayed(progress, record, algorithm)
+        return cls(path, JournalWriter.append_to(path / "journal.bin"), base, keep), progress
+
+    def append(self, state: State, evaluations: Evaluations) -> None:
+        """Writes one generation to the journal, onto the disk. Raises StorageError."""
+        self._writer.append(Record(state.generation, state.digest(), evaluations.fitness, evaluations.steps))
+
+    def save(self, progress: Progress) -> None:
+        """Saves a checkpoint. Raises StorageError, with earlier ones intact."""
+        checkpoint.save(self.path, _checkpoint(progress), keep=self._keep, pinned=self._pinned)
+
+    def close(self) -> None:
+        """Closes the journal."""
+        self._writer.close()
+
+
+def replayed(progress: Progress, record: Record, algorithm: Algorithm) -> Progress:
+    """Progress after one generation of the journal, made again from its fitness.
+
+    Raises StorageError if the state is not the one that the journal names.
+    """
+    evaluations = Evaluations(record.generation - 1, record.fitness, record.steps)
+    state, _ = algorithm.tell(progress.state, evaluations)
+    if state.digest() != record.digest:
+        raise StorageError(
+            f"generation {record.generation} does not replay: its state has digest {state.digest()}, the journal says "
+            f"{record.digest}. The algorithm's settings, or the version of fastes, are not those of the run."
+        )
+    return progress.after(state, evaluations, 0.0)
+
+
+def replay(path: Path, algorithm: Algorithm, generation: int | None, report: Report) -> State:
+    """The state after `generation` generations (None: the last), made again from a journal's fitness alone.
+
+    path: of the journal; its base checkpoint lies in `checkpoints` beside it.
+
+    Raises StorageError if the journal or the checkpoint is damaged before that generation, or they do not fit.
+    """
+    log = journal.read(path)
+    if log.damage is not None:
+        report(log.damage)
+    base = int(log.header["base_generation"])
+    last = log.records[-1].generation if log.records else base
+    wanted = last if generation is None else generation
+    if not base <= wanted <= last:
+        raise StorageError(f"{path} holds the generations {base} to {last}, not {wanted}.")
+    start = checkpoint.load(path.parent / "checkpoints" / f"generation-{base:08d}.safetensors")
+    progress = _progress(start)
+    if progress.state.digest() != log.header["base_digest"]:
+        raise StorageError(f"the checkpoint of generation {base} beside {path} is not the one that it starts from.")
+    for record in log.records:
+        if record.generation <= wanted:
+            progress = replayed(progress, record, algorithm)
+    return progress.state
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a file as a whole. Raises StorageError."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be written: {error.strerror}. Free some space or make the directory writable; "
+            "what was there before is intact."
+        ) from error
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Replaces a JSON file as a whole. Raises StorageError."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def _checkpoint(progress: Progress) -> checkpoint.Checkpoint:
+    counts = {k: v for k, v in asdict(replace(progress, state=None)).items() if k != "state"}  # type: ignore[arg-type]
+    meta = {"state": progress.state.scalars(), "progress": counts}
+    return checkpoint.Checkpoint(progress.state.generation, progress.state.arrays(), meta)
+
+
+def _progress(found: checkpoint.Checkpoint) -> Progress:
+    return Progress(State.restore(found.arrays, found.meta["state"]), **found.meta["progress"])
+
+
+def _new_journal(path: Path, header: dict[str, Any], state: State) -> JournalWriter:
+    base = {"base_generation": state.generation, "base_digest": state.digest()}
+    return JournalWriter.create(path / "journal.bin", header | base)
+
+
+def _read_journal(path: Path, report: Report) -> journal.Journal | None:
+    """The journal's whole records, damage cut off; None if there is none or its header is gone."""
+    file = path / "journal.bin"
+    if not file.exists():
+        return None
+    try:
+        return journal.repair(file, report)
+    except StorageError as error:
+        report(str(error))
+        _put_aside(file)
+        return None
+
+
+def _put_aside(file: Path) -> None:
+    names = (file.with_name(f"{file.name}.before-{i}") for i in itertools.count(1))
+    file.rename(next(name for name in names if not name.exists()))
+
+
+def _check_header(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
+    for key, value in expected.items():
+        if key != "version" and found.get(key) != value:
+            raise StorageError(
+                f"the run in {path} has {key} = {found.get(key)}, but this one has {key} = {value}. "
+                "Resume with the configuration that it was started with, or start a new run."
+            )

@@ -1,0 +1,52 @@
+"""A trained policy on disk: weights as safetensors, and beside them what they are weights of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import nn
+
+from fastes.errors import StorageError
+from fastes.run_directory import write_json
+
+
+def save_policy(directory: Path, module: nn.Module, config: dict[str, Any], digest: str) -> Path:
+    """Writes policy.safetensors (parameters and buffers by name) and policy.json. Raises StorageError."""
+    path = directory / "policy.safetensors"
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        safetensors.torch.save_model(module, str(temporary))
+        temporary.replace(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise StorageError(
+            f"the policy cannot be written to {path}: {error}. The last checkpoint is intact: free some space, then "
+            f"fastes train --resume {directory}"
+        ) from error
+    tables = {key: config[key] for key in ("seed", "problem", "policy")}
+    write_json(directory / "policy.json", tables | {"module": type(module).__name__, "digest": digest})
+    return path
+
+
+def load_weights(module: nn.Module, directory: Path) -> nn.Module:
+    """Puts the weights of a run's policy into a module of the same structure.
+
+    Raises StorageError if there are none or they do not fit.
+    """
+    path = directory / "policy.safetensors"
+    try:
+        safetensors.torch.load_model(module, str(path))
+    except (OSError, safetensors.SafetensorError, RuntimeError) as error:
+        raise StorageError(f"the policy in {path} cannot be loaded: {error}") from error
+    return module.eval()
+
+
+def policy_tables(directory: Path) -> dict[str, Any]:
+    """What policy.json says. Raises StorageError."""
+    try:
+        tables: dict[str, Any] = json.loads((directory / "policy.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{directory} holds no readable policy.json: {error}. Has the run ended?") from error
+    return tables
