@@ -33,9 +33,7 @@ _FORMAT = 1
 _FILE_NAME = re.compile(r"generation-(\d{8,})\.safetensors")
 _TEMPORARY = ".tmp"
 _DTYPES = {"bool": "BOOL", "float16": "F16", "float32": "F32", "float64": "F64"}
-_DTYPES |= {
-    f"{kind}{bits}": f"{kind[0].upper()}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
-}
+_DTYPES |= {f"{kind}{bits}": f"{kind[0].upper()}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
 _safe_open: Any = safetensors.safe_open  # its stub leaves every method untyped
 
 

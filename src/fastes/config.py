@@ -138,7 +138,7 @@ def _policy(table: dict[str, Any] | None) -> tuple[PolicySpec | None, dict[str, 
 
 
 def _of_kind(registry: Mapping[str, type], table: dict[str, Any], where: str, **others: Any) -> Any:
-    kind = table.get("kind", _DEFAULT_KINDS.get(where))
+    kind = table.get("kind", _DEFAULT_KINDS.get(where, ""))
     if isinstance(kind, str) and kind.startswith(PYTHON):
         raise ConfigError(
             f"{where}.kind = {kind!r}: the run was made in Python from an object that no file can name. "
@@ -146,7 +146,9 @@ def _of_kind(registry: Mapping[str, type], table: dict[str, Any], where: str, **
         )
     if kind not in registry:
         extra = ", or 'module:callable'" if where in ("problem", "policy") else ""
-        raise ConfigError(f"{where}.kind must be one of {', '.join(registry)}{extra}, not {kind!r}.{_hint(kind, registry)}")
+        raise ConfigError(
+            f"{where}.kind must be one of {', '.join(registry)}{extra}, not {kind!r}.{_hint(kind, registry)}"
+        )
     values = {key: value for key, value in table.items() if key != "kind"}
     return _settings(registry[kind], values, where, **others)
 
@@ -187,7 +189,7 @@ def _value(hint: Any, value: Any, path: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
         for option in arguments:
-            if option is type(None) or typing.get_origin(option) is not None and not _is_tuple(option):
+            if option is type(None) or (typing.get_origin(option) is not None and not _is_tuple(option)):
                 continue  # what TOML cannot hold, such as a callable
             try:
                 return _value(option, value, path)
@@ -200,7 +202,9 @@ def _value(hint: Any, value: Any, path: str) -> Any:
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             return tuple(_value(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(value))
         if len(value) == len(arguments):
-            return tuple(_value(arg, item, f"{path}[{i}]") for i, (arg, item) in enumerate(zip(arguments, value, strict=True)))
+            return tuple(
+                _value(arg, item, f"{path}[{i}]") for i, (arg, item) in enumerate(zip(arguments, value, strict=True))
+            )
     elif origin is dict and isinstance(value, dict):
         return value
     elif hint is Path and isinstance(value, str):

@@ -54,7 +54,9 @@ class Evaluator:
     def evaluate_center(self, theta: Float32Array, seed: int, generation: int, episodes: int) -> Float64Array:
         """Returns of theta itself over fresh episodes: float64 [episodes]. Does not touch the run's state."""
         center = Generation(seed, generation, theta, np.zeros(1, np.uint32), np.zeros(1, np.float32))
-        return self._outcome(center, evaluation_seeds(seed, generation, episodes)[np.newaxis]).returns[0]
+        outcome = self._outcome(center, evaluation_seeds(seed, generation, episodes)[np.newaxis])
+        returns: Float64Array = outcome.returns[0]
+        return returns
 
     def close(self) -> None:
         """Closes the session."""

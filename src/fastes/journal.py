@@ -202,9 +202,7 @@ def _read(path: Path, file: BinaryIO, size: int) -> Journal:
             records.append(_decode(kind, payload, records[-1].generation + 1 if records else None))
             good_bytes = file.tell()
     except _DamageError as error:
-        damage = (
-            f"{path} is damaged at byte {good_bytes}: {error}; the {len(records)} records before it are used"
-        )
+        damage = f"{path} is damaged at byte {good_bytes}: {error}; the {len(records)} records before it are used"
     return Journal(header, tuple(records), damage, good_bytes)
 
 
@@ -237,9 +235,7 @@ def _encode(record: Record) -> bytes:
         raise ValueError(f"the digest {record.digest!r} is not 32 hex digits")
     for name, array, dtype in (("fitness", fitness, np.float32), ("steps", steps, np.uint32)):
         if array.dtype != dtype or array.shape != (len(fitness),):
-            raise ValueError(
-                f"{name} must be {dtype.__name__} [{len(fitness)}], not {array.dtype} {array.shape}"
-            )
+            raise ValueError(f"{name} must be {dtype.__name__} [{len(fitness)}], not {array.dtype} {array.shape}")
     head = _GENERATION_HEAD.pack(record.generation, len(fitness), digest)
     return head + fitness.astype("<f4").tobytes() + steps.astype("<u4").tobytes()
 

@@ -1,8 +1,8 @@
 """A run's directory: what is written while it runs, and how a run is found again after it stopped.
 
-    config.toml    the run as resolved          journal.bin    fitness of every generation
-    checkpoints/   states, the first one kept   metrics.csv, TensorBoard events    from the reporters
-    policy.safetensors, policy.json, result.json    at the end
+config.toml    the run as resolved          journal.bin    fitness of every generation
+checkpoints/   states, the first one kept   metrics.csv, TensorBoard events    from the reporters
+policy.safetensors, policy.json, result.json    at the end
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ class RunDirectory:
         self._keep = keep
 
     @classmethod
-    def create(cls, path: Path, config: dict[str, Any], header: dict[str, Any], state: State, keep: int) -> RunDirectory:
+    def create(
+        cls, path: Path, config: dict[str, Any], header: dict[str, Any], state: State, keep: int
+    ) -> RunDirectory:
         """Starts a run in an empty or new directory. Raises StorageError if that cannot be written."""
         try:
             path.mkdir(parents=True, exist_ok=True)

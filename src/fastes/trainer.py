@@ -53,8 +53,9 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """dir: the run's directory; one that holds a run already gets -2, -3, ... behind its name. checkpoint_every: so many
-    generations; keep: how many of the newest checkpoints stay; tensorboard: whether to write its events."""
+    """dir: the run's directory; one that holds a run already gets -2, -3, ... behind its name. checkpoint_every: so
+    many generations; keep: how many of the newest checkpoints stay; tensorboard: whether to write its events.
+    """
 
     dir: Path
     checkpoint_every: int = 10
@@ -65,7 +66,8 @@ class Output:
         """Checks the settings. Raises ConfigError."""
         if self.checkpoint_every < 1 or self.keep < 1:
             raise ConfigError(
-                f"output.checkpoint_every and output.keep must be at least 1, not {self.checkpoint_every} and {self.keep}."
+                "output.checkpoint_every and output.keep must be at least 1, "
+                f"not {self.checkpoint_every} and {self.keep}."
             )
 
 
@@ -93,9 +95,9 @@ class Result:
 class Trainer:
     """A run: a problem, a policy for it, an algorithm, and where and how long.
 
-    policy: what `fastes.policies.build` takes, None for the problem's own; generations: to end after, counted from the very
-    start; unit_size: members that are evaluated together; resume: directory of a run to go on with (started there if it
-    was not yet); reporters: besides those of the output directory.
+    policy: what `fastes.policies.build` takes, None for the problem's own; generations: to end after, counted from the
+    very start; unit_size: members that are evaluated together; resume: directory of a run to go on with (started
+    there if it was not yet); reporters: besides those of the output directory.
     """
 
     problem: Problem
@@ -240,9 +242,7 @@ class Trainer:
         mean, std = self._evaluated(evaluator, state) if status == "finished" else (None, None)
         module = evaluator.policy.export(state.theta)
         path = None if directory is None else directory.path
-        result = Result(
-            status, module, state, progress.evaluations, progress.steps, progress.seconds, mean, std, path
-        )
+        result = Result(status, module, state, progress.evaluations, progress.steps, progress.seconds, mean, std, path)
         if path is not None:
             save_policy(path, module, self.config(), state.digest())
             content = asdict(self._summary(result))
@@ -351,8 +351,8 @@ def train(
 ) -> Result:
     """Trains a policy on a problem and gives the `Result`; fitness is maximised.
 
-    policy: an nn.Module, settings such as `policies.MLP`, a class, a factory or "module:callable"; None for the problem's own.
-    executor: "inline", "local", or settings of one; output: directory to write the run to, None for none;
+    policy: an nn.Module, settings such as `policies.MLP`, a class, a factory or "module:callable"; None for the
+    problem's own; executor: "inline", "local", or settings of one; output: directory to write the run to, None for none;
     reporters: None for the console.
 
     Raises a FastesError with what is wrong and what to do.
@@ -380,5 +380,3 @@ def train(
         resume=None if resume is None else Path(resume),
     )
     return trainer.run()
-
-

@@ -5,6 +5,7 @@ A worker that dies is replaced and its unit given out again. A unit that ends `m
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import sys
@@ -121,7 +122,7 @@ class LocalExecutor(Executor):
 
     def _new_worker(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        # Under fork a child holds copies of our ends of the other pipes: it closes them, or none would see an end of file.
+        # Under fork a child holds copies of our ends of the other pipes: it closes them, or no pipe would ever end.
         inherited = [worker.connection for worker in self._workers] + [ours]
         forked = self._context.get_start_method() == "fork"
         process = self._context.Process(
@@ -145,10 +146,9 @@ class LocalExecutor(Executor):
 
     def _give(self, worker: _Worker, unit: Generation) -> None:
         worker.unit = unit
-        try:
-            worker.connection.send(Task(unit.seed, unit.index, unit.rows, unit.scales, unit.kind, unit.first))
-        except OSError:
-            pass  # it died while idle: its connection reads as ended, and `run` replaces it
+        task = Task(unit.seed, unit.index, unit.rows, unit.scales, unit.kind, unit.first)
+        with contextlib.suppress(OSError):  # it died while idle: its pipe reads as ended, and `run` replaces it
+            worker.connection.send(task)
 
     def _replaced(self, worker: _Worker, deaths: dict[int, int]) -> Generation:
         """Puts a new process in a dead worker's place; gives the unit that it was evaluating."""
@@ -183,5 +183,3 @@ def _start_method(wanted: StartMethod) -> str:
     torch = sys.modules.get("torch")
     cuda = torch is not None and torch.cuda.is_initialized()
     return "fork" if sys.platform == "linux" and not cuda else "spawn"
-
-

@@ -52,7 +52,7 @@ def row_numbers(rows: Any) -> AnyArray:
     """
     if is_torch(rows):
         rows = view(rows, "rows")
-    if type(rows) is np.ndarray and (rows.dtype == np.uint32 or rows.dtype == np.int64):
+    if type(rows) is np.ndarray and rows.dtype in (np.uint32, np.int64):
         return rows
     try:
         array = np.asarray(rows)

@@ -55,7 +55,7 @@ def normal(
 
     seed: 64 bits; generation, row, stream: 32 bits; offset + dim <= 2^34.
 
-    Raises ValueError for numbers out of range, an unknown kind, or an `out` that does not fit; TypeError for wrong types.
+    Raises ValueError for numbers out of range, an unknown kind or an `out` that does not fit; TypeError for types.
     """
     check_kind(kind)
     if out is None:
@@ -82,9 +82,9 @@ def perturb(
 ) -> Array:
     """Perturbed parameters: out[k, j] = theta[j] + scales[k] * epsilon[rows[k], offset + j], rounded once.
 
-    theta: float32 [D]; rows: integers [K] below 2^32; scales: float32 [K], sigma times the sign. Gives [K, D] of the kind of
-    theta: float32, or the float16 or bfloat16 of `out` (bfloat16 in torch only). Neighbours in `rows` that are equal
-    share the making of their noise, so list mirrored pairs side by side.
+    theta: float32 [D]; rows: integers [K] below 2^32; scales: float32 [K], sigma times the sign. Gives [K, D] of the
+    kind of theta: float32, or the float16 or bfloat16 of `out` (bfloat16 in torch only). Neighbours in `rows` that are
+    equal share the making of their noise, so list mirrored pairs side by side.
 
     Raises ValueError for shapes, ranges, contiguity and shared memory; TypeError for dtypes.
     """
@@ -95,9 +95,7 @@ def perturb(
         out = empty_like(theta, shape)
     elif tuple(out.shape) != shape:
         raise ValueError(f"out must have shape {shape}, not {tuple(out.shape)}.")
-    _core.perturb(
-        center, numbers, factors, seed, generation, stream, offset, view(out, "out"), dtype_name(out)
-    )
+    _core.perturb(center, numbers, factors, seed, generation, stream, offset, view(out, "out"), dtype_name(out))
     return out
 
 
@@ -132,8 +130,5 @@ def weighted_sum(
 
 
 def words_only(row_count: int, dim: int, *, seed: int) -> int:
-    """Makes the random words of a weighted sum and folds them by exclusive or: the ceiling that benchmarks compare with."""
+    """The random words of a weighted sum, folded by exclusive or: the ceiling that benchmarks compare with."""
     return _core.words_only(row_count, dim, seed)
-
-
-

@@ -34,7 +34,7 @@ def sgd_step(
 ) -> tuple[Array, Array | None]:
     """Gradient descent with momentum (Polyak 1964; nesterov: Sutskever et al. 2013). Gives (theta, momentum_buffer).
 
-    theta: float32 [D]; momentum_buffer: float32 [D], or None without momentum; weights: float32 [K]; rows: integers [K].
+    theta, momentum_buffer: float32 [D], the latter None without momentum; weights: float32 [K]; rows: integers [K].
     l2 adds l2 * theta to the gradient; weight_decay multiplies theta by 1 - lr * weight_decay.
 
     Raises ValueError and TypeError as `weighted_sum` does.
@@ -85,7 +85,7 @@ def adam_step(
     weight_decay: float = 0.0,
     out: tuple[Array, Array, Array] | None = None,
 ) -> tuple[Array, Array, Array]:
-    """Adam (Kingma and Ba 2015, algorithm 1), or AdamW (Loshchilov and Hutter 2019) by weight_decay. Gives (theta, m, v).
+    """Adam (Kingma and Ba 2015, algorithm 1), or AdamW (Loshchilov and Hutter 2019). Gives (theta, m, v).
 
     theta, m, v: float32 [D]; weights: float32 [K]; rows: integers [K]. beta_powers: (beta1^t, beta2^t) at this step
     t = 1, 2, ..., kept by the caller as running products so that no power function enters the result.

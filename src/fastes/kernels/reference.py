@@ -37,7 +37,7 @@ def philox4x32(counters: npt.ArrayLike, key: int, rounds: int = 10) -> UInt32Arr
 
 
 def fma(a: _Floats, b: _Floats, c: _Floats) -> Float32Array:
-    """a b + c rounded once to float32 (Boldo and Melquiond, IEEE Trans. Computers 2008).
+    """A b + c rounded once to float32 (Boldo and Melquiond, IEEE Trans. Computers 2008).
 
     In binary64 the product of two floats is exact. The sum is rounded to odd: when it is inexact, to that neighbour
     whose last bit is set, which no tie and no exact float has; so the second rounding, to float32, is right.
@@ -81,9 +81,7 @@ def direction(words: UInt32Array) -> Float32Array:
     return np.stack([np.where(is_odd, cos, sin), np.where(is_odd, sin, cos)], axis=-1)
 
 
-def normal(
-    dim: int, *, seed: int, generation: int = 0, row: int = 0, stream: int = 0, offset: int = 0
-) -> Float32Array:
+def normal(dim: int, *, seed: int, generation: int = 0, row: int = 0, stream: int = 0, offset: int = 0) -> Float32Array:
     """Elements `offset` to `offset + dim - 1` of one row: float32 [dim]."""
     blocks = np.arange(offset // 4, (offset + dim + 3) // 4)
     counters = np.empty((len(blocks), 4), np.uint32)
@@ -105,7 +103,7 @@ def perturb(
     offset: int = 0,
     dtype: str = "float32",
 ) -> AnyArray:
-    """theta [D] + scales [K] epsilon[rows] as `dtype` [K, D]: "float32", "float16", or "bfloat16" as uint16 bits."""
+    """Theta [D] + scales [K] epsilon[rows] as `dtype` [K, D]: "float32", "float16", or "bfloat16" as uint16 bits."""
     out = np.empty((len(np.atleast_1d(rows)), len(theta)), np.float32)
     for i, (scale, epsilon) in enumerate(_rows(scales, rows, len(theta), seed, generation, stream, offset)):
         out[i] = fma(scale, epsilon, theta)

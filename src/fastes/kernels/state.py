@@ -20,7 +20,7 @@ def digest(*arrays: Any) -> str:
         values = np.ascontiguousarray(view(array, "array"))
         little = values.astype(values.dtype.newbyteorder("<"), copy=False)
         hasher.update(f"{little.dtype.str}{little.shape}".encode())
-        hasher.update(memoryview(little.reshape(-1)).cast("B"))
+        hasher.update(little.reshape(-1).view(np.uint8).data)
     return hasher.hexdigest()
 
 

@@ -14,8 +14,8 @@ from fastes.types import Float32Array, UInt32Array
 class Generation:
     """Members theta + scales[i] * epsilon[rows[i]], none of them made yet.
 
-    seed: of the run, 64 bits; index: of the generation, from 0; theta: float32 [D]; rows: uint32 [N]; scales: float32 [N],
-    sigma times the sign; kind: of noise; first: number of the first member, when this is a part of a generation.
+    seed: of the run, 64 bits; index: of the generation, from 0; theta: float32 [D]; rows: uint32 [N]; scales: float32
+    [N], sigma times the sign; kind: of noise; first: number of the first member, when this is a part of a generation.
     """
 
     seed: int
@@ -50,4 +50,5 @@ class Generation:
 
     def member(self, i: int, out: Float32Array | None = None) -> Float32Array:
         """The parameters of the i-th of these members: float32 [D]."""
-        return self.part(i, i + 1).materialize(None if out is None else out[np.newaxis])[0]
+        made: Float32Array = self.part(i, i + 1).materialize(None if out is None else out[np.newaxis])[0]
+        return made

@@ -15,7 +15,7 @@ from fastes.types import Float32Array, UInt32Array
 class Adam(Optimizer):
     """m = beta1 m + (1 - beta1) d; v = beta2 v + (1 - beta2) d^2; theta -= lr m' / (sqrt(v') + eps).
 
-    d = -g + l2 theta; m' and v' are m / (1 - beta1^t) and v / (1 - beta2^t). Raises ValueError for settings out of range.
+    d = -g + l2 theta; m' = m / (1 - beta1^t), v' = v / (1 - beta2^t). Raises ValueError for settings out of range.
     """
 
     lr: float = 0.01

@@ -31,4 +31,4 @@ class Factory(ABC):
 
     @abstractmethod
     def __call__(self, interface: Interface) -> nn.Module:
-        """A module with parameters as torch's generator gives them now. Raises ValueError if the settings do not fit."""
+        """A module, its parameters drawn from torch's generator. Raises ValueError if the settings do not fit."""

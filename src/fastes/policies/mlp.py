@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -34,6 +35,6 @@ class MLP(Factory):
             raise ValueError(f"mlp: activation must be one of {', '.join(_ACTIVATIONS)}, not {self.activation!r}.")
         widths = (interface.observation_size, *self.hidden, interface.action_size)
         layers: list[nn.Module] = [nn.Flatten()]
-        for inputs, outputs in zip(widths, widths[1:], strict=False):
+        for inputs, outputs in itertools.pairwise(widths):
             layers += [nn.Linear(inputs, outputs, bias=self.bias), getattr(nn, _ACTIVATIONS[self.activation])()]
         return nn.Sequential(*layers[:-1])  # no activation after the last layer

@@ -21,23 +21,26 @@ VectorFunction = Callable[[Float64Array], Float64Array]
 
 def sphere(x: Float64Array) -> Float64Array:
     """-sum x^2; maximum 0 at 0."""
-    return -np.sum(x * x, axis=1)
+    squares: Float64Array = np.sum(x * x, axis=1)
+    return -squares
 
 
 def rosenbrock(x: Float64Array) -> Float64Array:
     """-sum 100 (x_{i+1} - x_i^2)^2 + (1 - x_i)^2 (Rosenbrock 1960); maximum 0 at 1."""
-    return -np.sum(100.0 * (x[:, 1:] - x[:, :-1] ** 2) ** 2 + (1.0 - x[:, :-1]) ** 2, axis=1)
+    valley: Float64Array = np.sum(100.0 * (x[:, 1:] - x[:, :-1] ** 2) ** 2 + (1.0 - x[:, :-1]) ** 2, axis=1)
+    return -valley
 
 
 def rastrigin(x: Float64Array) -> Float64Array:
     """-(10 D + sum x^2 - 10 cos 2 pi x) (Rastrigin 1974); maximum 0 at 0."""
-    return -np.sum(x * x - 10.0 * np.cos(2.0 * math.pi * x) + 10.0, axis=1)
+    waves: Float64Array = np.sum(x * x - 10.0 * np.cos(2.0 * math.pi * x) + 10.0, axis=1)
+    return -waves
 
 
 def ackley(x: Float64Array) -> Float64Array:
     """Ackley's function (Ackley 1987) negated; maximum 0 at 0."""
-    radius = np.sqrt(np.mean(x * x, axis=1))
-    waves = np.mean(np.cos(2.0 * math.pi * x), axis=1)
+    radius: Float64Array = np.sqrt(np.mean(x * x, axis=1))
+    waves: Float64Array = np.mean(np.cos(2.0 * math.pi * x), axis=1)
     return 20.0 * np.exp(-0.2 * radius) - 20.0 + np.exp(waves) - math.e
 
 
@@ -53,8 +56,8 @@ FUNCTIONS: dict[str, VectorFunction] = {
 class Function(Problem):
     """A function of a vector, higher is better.
 
-    function: one of sphere, rosenbrock, rastrigin, ackley; or a callable, or "module:callable", from float32 [D] to a number;
-    dim: D; start: every element of the first vector.
+    function: one of sphere, rosenbrock, rastrigin, ackley; or a callable, or "module:callable", from float32 [D] to a
+    number; dim: D; start: every element of the first vector.
     """
 
     function: str | Callable[[Float32Array], float] = "sphere"
@@ -67,9 +70,7 @@ class Function(Problem):
             raise ProblemError(f"problem.dim must be at least 1, not {self.dim}.")
         if isinstance(self.function, str) and self.function not in FUNCTIONS and ":" not in self.function:
             known = ", ".join(FUNCTIONS)
-            raise ProblemError(
-                f"problem.function must be one of {known}, or 'module:callable', not {self.function!r}."
-            )
+            raise ProblemError(f"problem.function must be one of {known}, or 'module:callable', not {self.function!r}.")
 
     def interface(self) -> Interface:
         """A policy sees nothing and gives D numbers."""

@@ -179,8 +179,8 @@ def _encoder(space: Any) -> tuple[Callable[[Any], AnyArray], tuple[int, ...]]:
 def _decoder(space: Any) -> tuple[Decoder, int]:
     """Policy outputs to action, and the number of outputs.
 
-    Discrete and each part of MultiDiscrete: the largest output's index; MultiBinary: outputs above 0; Box: clipped to its
-    bounds. Raises ProblemError for other spaces.
+    Discrete and each part of MultiDiscrete: the largest output's index; MultiBinary: outputs above 0; Box: clipped to
+    its bounds. Raises ProblemError for other spaces.
     """
     from gymnasium import spaces
 

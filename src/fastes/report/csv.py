@@ -29,9 +29,7 @@ class CSVReporter(Reporter):
 
     def start(self, info: RunInfo) -> None:
         if info.directory is None:
-            raise StorageError(
-                "metrics.csv needs a run directory: set output.dir, or leave the reporter out."
-            )
+            raise StorageError("metrics.csv needs a run directory: set output.dir, or leave the reporter out.")
         self._path = info.directory / "metrics.csv"
         try:
             info.directory.mkdir(parents=True, exist_ok=True)
@@ -40,9 +38,7 @@ class CSVReporter(Reporter):
         except OSError as error:
             raise self._storage_error(error) from error
         except (KeyError, ValueError) as error:
-            raise StorageError(
-                f"{self._path} was not written by fastes: move it out of the directory."
-            ) from error
+            raise StorageError(f"{self._path} was not written by fastes: move it out of the directory.") from error
 
     def write(self, report: GenerationReport) -> None:
         row = {"generation": report.generation, "seconds": report.seconds, **report.metrics}

@@ -21,9 +21,7 @@ class TensorBoardReporter(Reporter):
 
     def start(self, info: RunInfo) -> None:
         if info.directory is None:
-            raise StorageError(
-                "TensorBoard needs a run directory: set output.dir, or leave the reporter out."
-            )
+            raise StorageError("TensorBoard needs a run directory: set output.dir, or leave the reporter out.")
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
