@@ -59,7 +59,9 @@ const KernelTable& kernels() {
     return *table;
 }
 
-void select_isa(const std::string& name) { selected.store(&named(name), std::memory_order_release); }
+void select_isa(const std::string& name) {
+    selected.store(&named(name), std::memory_order_release);
+}
 
 std::vector<std::string> isas_built() {
     std::vector<std::string> names;

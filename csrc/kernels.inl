@@ -1,5 +1,5 @@
-// The kernels, once for all instruction sets. A file of isa/ defines FASTES_ISA, FASTES_TABLE and FASTES_LANES, includes
-// this, and is compiled with that instruction set's flags; the table is all that leaves it.
+// The kernels, once for all instruction sets. A file of isa/ defines FASTES_ISA, FASTES_TABLE and FASTES_LANES,
+// includes this, and is compiled with that instruction set's flags; the table is all that leaves it.
 
 #include "fastes/accumulate.hpp"
 #include "fastes/optimizer.hpp"
@@ -37,14 +37,13 @@ void normal(const Address& address, const RowKey& row, const Span& span, float* 
     const RoundKeys keys(address.seed);
     for_groups<Lanes>(span, [&]<int G>(std::uint32_t block, std::int64_t position) {
         BlockKeys<Lanes> blocks[G];
-        for (int g = 0; g < G; ++g) {
-            blocks[g] = BlockKeys<Lanes>(block + static_cast<std::uint32_t>(g * Lanes::width), address.generation, keys);
-        }
+        make_block_keys<Lanes, G>(block, address.generation, keys, blocks);
         Lanes::u32 words[G][4];
         philox_words<Lanes, G>(blocks, row, keys, words);
         for (int g = 0; g < G; ++g) {
             Lanes::f32 z[4];
             normals<Lanes>(words[g], z);
+            Lanes::transpose(z);
             emit<Lanes>(z, position + g * group_elements<Lanes>, span, Copy{out + span.at});
         }
     });
@@ -62,30 +61,31 @@ struct PerturbRow {
     }
 };
 
-// A tile of theta stays in the first cache while all rows pass over it. Neighbours in the list with the same row, as
-// the two members of a mirrored pair are, share one making of their noise.
+inline constexpr std::uint64_t tile_elements = 2048;
+
+// A tile of theta and of block keys stays in the first caches while all rows pass over it. Neighbours in the list with
+// the same row, as the two members of a mirrored pair are, share one making of their noise.
 template <class T>
 void perturb_tile(const Address& address, const Perturb& args, const Span& tile) {
     const RoundKeys keys(address.seed);
+    BlockKeys<Lanes> blocks[tile_elements / group_elements<Lanes> + 2];  // one more for each end inside a group
+    for_groups<Lanes>(tile, [&]<int G>(std::uint32_t block, std::int64_t position) {
+        make_block_keys<Lanes, G>(block, address.generation, keys, blocks + group_index<Lanes>(position));
+    });
     const float* theta = args.theta + tile.at;
     for (std::size_t k = 0; k < args.count;) {
         std::size_t same = k + 1;
         while (same < args.count && args.rows[same] == args.rows[k]) ++same;
-        for_groups<Lanes>(tile, [&]<int G>(std::uint32_t block, std::int64_t position) {
-            BlockKeys<Lanes> blocks[G];
-            for (int g = 0; g < G; ++g) {
-                blocks[g] =
-                    BlockKeys<Lanes>(block + static_cast<std::uint32_t>(g * Lanes::width), address.generation, keys);
-            }
+        for_groups<Lanes>(tile, [&]<int G>(std::uint32_t, std::int64_t position) {
             Lanes::u32 words[G][4];
-            philox_words<Lanes, G>(blocks, args.keys[k], keys, words);
+            philox_words<Lanes, G>(blocks + group_index<Lanes>(position), args.keys[k], keys, words);
             for (int g = 0; g < G; ++g) {
                 Lanes::f32 z[4];
                 normals<Lanes>(words[g], z);
+                Lanes::transpose(z);
                 for (std::size_t member = k; member < same; ++member) {
-                    Lanes::f32 epsilon[4] = {z[0], z[1], z[2], z[3]};
                     T* out = static_cast<T*>(args.out) + member * args.stride + tile.at;
-                    emit<Lanes>(epsilon, position + g * group_elements<Lanes>, tile,
+                    emit<Lanes>(z, position + g * group_elements<Lanes>, tile,
                                 PerturbRow<T>{theta, out, args.scales[member]});
                 }
             }
@@ -95,7 +95,6 @@ void perturb_tile(const Address& address, const Perturb& args, const Span& tile)
 }
 
 void perturb(const Address& address, const Perturb& args, const Span& span) {
-    constexpr std::uint64_t tile_elements = 2048;
     for (std::uint64_t done = 0; done < span.count; done += tile_elements) {
         const std::uint64_t rest = span.count - done;
         const Span tile{span.first + done, span.at + done, rest < tile_elements ? rest : tile_elements};
@@ -145,9 +144,7 @@ void words_only(const Address& address, const WeightedRows& rows, const Span& sp
     Lanes::u32 folded[2] = {Lanes::broadcast32(0), Lanes::broadcast32(0)};
     for_groups<Lanes>(span, [&]<int G>(std::uint32_t block, std::int64_t) {
         BlockKeys<Lanes> blocks[G];
-        for (int g = 0; g < G; ++g) {
-            blocks[g] = BlockKeys<Lanes>(block + static_cast<std::uint32_t>(g * Lanes::width), address.generation, keys);
-        }
+        make_block_keys<Lanes, G>(block, address.generation, keys, blocks);
         for (std::size_t row = 0; row < rows.count; ++row) {
             Lanes::u32 words[G][4];
             philox_words<Lanes, G>(blocks, rows.keys[row], keys, words);
@@ -164,9 +161,8 @@ void words_only(const Address& address, const WeightedRows& rows, const Span& sp
 }  // namespace FASTES_ISA
 
 extern const KernelTable FASTES_TABLE = {
-    Lanes::name, row_keys,          philox,   normal,    perturb,
-    weighted_sum_into, sgd_step,    adam_step, radius_of, direction_of,
-    words_only,
+    Lanes::name, row_keys,  philox,    normal,       perturb,    weighted_sum_into,
+    sgd_step,    adam_step, radius_of, direction_of, words_only,
 };
 
 }  // namespace fastes

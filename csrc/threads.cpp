@@ -22,12 +22,17 @@
 namespace fastes {
 namespace {
 
-// Round to nearest, all exceptions masked, no flush-to-zero, no denormals-are-zero; the old state comes back at the end.
+// Round to nearest, all exceptions masked, no flush-to-zero, no denormals-are-zero; the old state comes back at the
+// end.
 class DefaultFloatingPoint {
 public:
 #if defined(__x86_64__)
-    DefaultFloatingPoint() : saved_(_mm_getcsr()) { _mm_setcsr(0x1F80u); }
-    ~DefaultFloatingPoint() { _mm_setcsr(saved_); }
+    DefaultFloatingPoint() : saved_(_mm_getcsr()) {
+        _mm_setcsr(0x1F80u);
+    }
+    ~DefaultFloatingPoint() {
+        _mm_setcsr(saved_);
+    }
 
 private:
     unsigned saved_;
@@ -36,7 +41,9 @@ private:
         asm volatile("mrs %0, fpcr" : "=r"(saved_));
         asm volatile("msr fpcr, %0" ::"r"(std::uint64_t{0}));
     }
-    ~DefaultFloatingPoint() { asm volatile("msr fpcr, %0" ::"r"(saved_)); }
+    ~DefaultFloatingPoint() {
+        asm volatile("msr fpcr, %0" ::"r"(saved_));
+    }
 
 private:
     std::uint64_t saved_;

@@ -120,9 +120,7 @@ def test_foreign_and_missing_files(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_a_newer_format_is_refused_but_not_called_damaged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_newer_format_is_refused_but_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("fastes.checkpoint._FORMAT", 2)
         path = save(tmp_path, state(1))
@@ -184,9 +182,7 @@ def test_leftovers_are_removed_and_strangers_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_full_disk_leaves_the_earlier_checkpoints(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
+def test_a_full_disk_leaves_the_earlier_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     path = save(tmp_path, state(1), keep=1)
     before = path.read_bytes()
     with monkeypatch.context() as patch:

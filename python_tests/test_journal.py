@@ -272,9 +272,7 @@ def test_a_failed_start_leaves_no_file(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_repair_at_every_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        os, "fsync", lambda descriptor: None
-    )  # hundreds of repairs, none of them after a crash
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # hundreds of repairs, none of them after a crash
     path = tmp_path / "journal.bin"
     ends = write(path)
     whole = path.read_bytes()

@@ -35,8 +35,8 @@ _NORMAL = f"""\
 _PERTURB = f"""\
 # Golden values of noise specification {{version}}: perturbed parameters. Made by tools/make_golden.py.
 # type seed generation stream row offset dim count scale <bits>
-# out[i, j] for i < count, j < dim, row by row: rows (row + floor(i / 2)) mod 2^32, scales +scale for even i and -scale for
-# odd i (scale: float32 bits in hexadecimal), theta[j] = ramp(j).
+# out[i, j] for i < count, j < dim, i slowest: rows (row + floor(i / 2)) mod 2^32, scales +scale for even i and -scale
+# for odd i (scale: float32 bits in hexadecimal), theta[j] = ramp(j).
 {_RAMP}
 {_BITS}
 """
@@ -60,6 +60,7 @@ _ADDRESSES = (
 
 
 def main() -> int:
+    """Write the files or compare them; gives the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     check = parser.parse_args().check
@@ -85,9 +86,7 @@ def _normal() -> Iterator[str]:
     for (seed, generation, stream, row, offset), dim in itertools.product(addresses, (1, 7, 17, 97, 4099)):
         if offset + dim > 2**34:
             continue
-        values = reference.normal(
-            dim, seed=seed, generation=generation, stream=stream, row=row, offset=offset
-        )
+        values = reference.normal(dim, seed=seed, generation=generation, stream=stream, row=row, offset=offset)
         yield f"{seed} {generation} {stream} {row} {offset} {dim} {bits(values)}"
 
 
@@ -100,7 +99,10 @@ def _perturb() -> Iterator[str]:
             ramp(dim),
             [(row + i // 2) % 2**32 for i in range(count)],
             [-scale if i % 2 else scale for i in range(count)],
-            **{"seed": seed, "generation": generation, "stream": stream, "offset": offset},
+            seed=seed,
+            generation=generation,
+            stream=stream,
+            offset=offset,
             dtype=type_,
         )
         address = f"{seed} {generation} {stream} {row} {offset}"
@@ -114,13 +116,16 @@ def _weighted_sum() -> Iterator[str]:
             ramp(count),
             [(row + k) % 2**32 for k in range(count)],
             dim,
-            **{"seed": seed, "generation": generation, "stream": stream, "offset": offset},
+            seed=seed,
+            generation=generation,
+            stream=stream,
+            offset=offset,
         )
         yield f"{seed} {generation} {stream} {row} {offset} {dim} {count} {bits(values)}"
 
 
 def ramp(count: int) -> Float32Array:
-    """ramp(0) .. ramp(count - 1) as the files' headers define it: float32 [count]."""
+    """First `count` values of the ramp that the files' headers define: float32 [count]."""
     return np.array([(((2654435761 * j) % 2**32 >> 8) - 2**23) / 2**20 for j in range(count)], np.float32)
 
 

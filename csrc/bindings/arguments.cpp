@@ -13,7 +13,9 @@ std::string shape_of(const py::array& array) {
     return text + (array.ndim() == 1 ? ",)" : ")");
 }
 
-std::string dtype_of(const py::array& array) { return py::str(array.dtype()); }
+std::string dtype_of(const py::array& array) {
+    return py::str(array.dtype());
+}
 
 void require_contiguous(const py::array& array, const std::string& name) {
     if ((array.flags() & py::array::c_style) == 0) {
@@ -22,7 +24,9 @@ void require_contiguous(const py::array& array, const std::string& name) {
     }
 }
 
-bool is_float32(const py::array& array) { return array.dtype().equal(py::dtype::of<float>()); }
+bool is_float32(const py::array& array) {
+    return array.dtype().equal(py::dtype::of<float>());
+}
 
 }  // namespace
 
@@ -64,7 +68,8 @@ const float* floats(const py::array& array, const char* name, int dimensions) {
     }
     if (array.ndim() != dimensions) {
         throw py::value_error(std::string(name) + " must have " + std::to_string(dimensions) +
-                              (dimensions == 1 ? " dimension" : " dimensions") + ", not shape " + shape_of(array) + ".");
+                              (dimensions == 1 ? " dimension" : " dimensions") + ", not shape " + shape_of(array) +
+                              ".");
     }
     require_contiguous(array, name);
     return static_cast<const float*>(array.data());

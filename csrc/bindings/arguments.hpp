@@ -30,7 +30,8 @@ void* writeable(py::array& array, const char* name, std::size_t itemsize, std::u
 float* writeable_floats(py::array& array, const char* name, std::uint64_t size);
 
 // ValueError when the arrays share memory; equal = true lets them be the same memory from end to end.
-void no_overlap(const py::array& out, const char* out_name, const py::array& in, const char* in_name, bool equal = false);
+void no_overlap(const py::array& out, const char* out_name, const py::array& in, const char* in_name,
+                bool equal = false);
 
 void same_length(std::size_t a, const char* a_name, std::size_t b, const char* b_name);
 

@@ -6,7 +6,8 @@ namespace fastes::bindings {
 namespace {
 
 void philox4x32(const py::array& counters, const py::handle& key, int rounds, py::array out) {
-    if (rounds != 7 && rounds != 10) throw py::value_error("rounds must be 7 or 10, not " + std::to_string(rounds) + ".");
+    if (rounds != 7 && rounds != 10)
+        throw py::value_error("rounds must be 7 or 10, not " + std::to_string(rounds) + ".");
     const auto* in = static_cast<const std::uint32_t*>(counters.data());
     const std::uint64_t number = integer(key, "key", ~std::uint64_t{0});
     auto* words = static_cast<std::uint32_t*>(writeable(out, "out", 4, static_cast<std::uint64_t>(counters.size())));

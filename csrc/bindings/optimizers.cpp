@@ -40,7 +40,8 @@ void sgd_step(const py::array& theta, const std::optional<py::array>& momentum_b
     const RowsAndWeights weighted(at, weights, rows);
     if (momentum_buffer) {
         if (!momentum_out) throw py::value_error("momentum_out must be given with momentum_buffer.");
-        check_arrays({{"theta", &theta, &theta_out}, {"momentum_buffer", &*momentum_buffer, &*momentum_out}}, weights, rows);
+        check_arrays({{"theta", &theta, &theta_out}, {"momentum_buffer", &*momentum_buffer, &*momentum_out}}, weights,
+                     rows);
     } else {
         check_arrays({{"theta", &theta, &theta_out}}, weights, rows);
     }
@@ -103,9 +104,9 @@ void register_optimizers(py::module_& module) {
                py::arg("rows"), py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"),
                py::kw_only(), py::arg("lr"), py::arg("momentum"), py::arg("nesterov"), py::arg("l2"), py::arg("decay"),
                py::arg("theta_out"), py::arg("momentum_out").none(true));
-    module.def("adam_step", adam_step, py::arg("theta"), py::arg("m"), py::arg("v"), py::arg("weights"), py::arg("rows"),
-               py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"), py::kw_only(),
-               py::arg("step_size"), py::arg("beta1"), py::arg("one_minus_beta1"), py::arg("beta2"),
+    module.def("adam_step", adam_step, py::arg("theta"), py::arg("m"), py::arg("v"), py::arg("weights"),
+               py::arg("rows"), py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"),
+               py::kw_only(), py::arg("step_size"), py::arg("beta1"), py::arg("one_minus_beta1"), py::arg("beta2"),
                py::arg("one_minus_beta2"), py::arg("v_scale"), py::arg("epsilon"), py::arg("l2"), py::arg("decay"),
                py::arg("theta_out"), py::arg("m_out"), py::arg("v_out"));
 }

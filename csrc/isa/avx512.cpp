@@ -4,4 +4,5 @@
 
 #include "simd/avx512.hpp"
 #include "simd/scalar.hpp"
-#include "kernels.inl"  // after the lanes it is made of
+
+#include "kernels.inl"  // after the lanes that it is made of

@@ -3,4 +3,5 @@
 #define FASTES_LANES ScalarLanes
 
 #include "simd/scalar.hpp"
-#include "kernels.inl"  // after the lanes it is made of
+
+#include "kernels.inl"  // after the lanes that it is made of

@@ -57,8 +57,8 @@ struct Avx2Lanes {
         const u32 bits = _mm256_castps_si256(a);
         const u32 biased = _mm256_srli_epi32(_mm256_slli_epi32(bits, 1), 24);
         exponent = _mm256_cvtepi32_ps(_mm256_sub_epi32(biased, _mm256_set1_epi32(127)));
-        mantissa = _mm256_castsi256_ps(_mm256_or_si256(_mm256_and_si256(bits, _mm256_set1_epi32(0x007FFFFF)),
-                                                       _mm256_set1_epi32(0x3F000000)));
+        mantissa = _mm256_castsi256_ps(
+            _mm256_or_si256(_mm256_and_si256(bits, _mm256_set1_epi32(0x007FFFFF)), _mm256_set1_epi32(0x3F000000)));
     }
     static f32 with_sign_of(f32 a, u32 word) {
         return _mm256_or_ps(a, _mm256_and_ps(_mm256_castsi256_ps(word), _mm256_set1_ps(-0.0f)));

@@ -38,7 +38,9 @@ struct Numbers {
     std::uint32_t generation, stream, row;
     std::size_t dim;
 
-    Noise noise(std::vector<std::uint32_t> rows) const { return {{seed, stream, generation}, std::move(rows), offset, dim}; }
+    Noise noise(std::vector<std::uint32_t> rows) const {
+        return {{seed, stream, generation}, std::move(rows), offset, dim};
+    }
 };
 
 std::istream& operator>>(std::istream& line, Numbers& n) {
@@ -96,7 +98,8 @@ void check_file(const std::string& name, const std::function<std::string(std::is
         if (text.empty() || text[0] == '#') continue;
         std::istringstream line(text);
         const std::string actual = compute(line), expected = rest_of(line);
-        CHECK(!expected.empty() && actual == expected, name + " on " + kernels().name + ", line: " + text.substr(0, 110));
+        CHECK(!expected.empty() && actual == expected,
+              name + " on " + kernels().name + ", line: " + text.substr(0, 110));
         ++lines;
     }
     CHECK(lines >= 6, name + " holds too few lines or cannot be read");

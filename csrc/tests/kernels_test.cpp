@@ -23,14 +23,13 @@ struct Results {
 
 Results results_of(const Noise& noise) {
     const auto theta = ramps(noise.dim), weights = ramps(noise.rows.size());
-    const SgdStep sgd{.theta_in = nullptr, .momentum_in = nullptr, .theta_out = nullptr, .momentum_out = nullptr,
-                      .lr = 0.01f, .momentum = 0.9f, .l2 = 1e-3f, .decay = 0.999f, .nesterov = false};
+    SgdStep sgd{};
+    sgd.lr = 0.01f, sgd.momentum = 0.9f, sgd.l2 = 1e-3f, sgd.decay = 0.999f;
     SgdStep nesterov = sgd;
     nesterov.nesterov = true;
-    const AdamStep adam{.theta_in = nullptr, .m_in = nullptr, .v_in = nullptr,
-                        .theta_out = nullptr, .m_out = nullptr, .v_out = nullptr,
-                        .step = 0.1f, .beta1 = 0.9f, .one_minus_beta1 = 0.1f, .beta2 = 0.999f,
-                        .one_minus_beta2 = 0.001f, .v_scale = 31.6f, .epsilon = 1e-8f, .l2 = 1e-3f, .decay = 0.999f};
+    AdamStep adam{};
+    adam.step = 0.1f, adam.v_scale = 31.6f, adam.epsilon = 1e-8f, adam.l2 = 1e-3f, adam.decay = 0.999f;
+    adam.beta1 = 0.9f, adam.one_minus_beta1 = 0.1f, adam.beta2 = 0.999f, adam.one_minus_beta2 = 0.001f;
     std::vector<float> squares = theta;
     for (float& x : squares) x = x * x;
     return {
@@ -130,8 +129,8 @@ void test_threads() {
 
 int main() {
     using namespace fastes::tests;
-    for (const auto test : {test_golden, test_kernels, test_rounding, test_threads, test_floating_point_environment,
-                            test_fork}) {
+    for (const auto test :
+         {test_golden, test_kernels, test_rounding, test_threads, test_floating_point_environment, test_fork}) {
         test();
     }
     std::printf("%d passed, %d failed\n", passed, failed);

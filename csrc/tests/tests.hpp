@@ -11,24 +11,32 @@
 #include "fastes/dispatch.hpp"
 #include "fastes/threads.hpp"
 
-#define CHECK(condition, what)                                                                               \
-    do {                                                                                                     \
-        if (condition) {                                                                                     \
-            ++fastes::tests::passed;                                                                         \
-        } else {                                                                                             \
-            ++fastes::tests::failed;                                                                         \
-            std::printf("%s:%d: %s: %s\n", __FILE__, __LINE__, #condition, std::string(what).c_str());       \
-        }                                                                                                    \
+#define CHECK(condition, what)                                                                         \
+    do {                                                                                               \
+        if (condition) {                                                                               \
+            ++fastes::tests::passed;                                                                   \
+        } else {                                                                                       \
+            ++fastes::tests::failed;                                                                   \
+            std::printf("%s:%d: %s: %s\n", __FILE__, __LINE__, #condition, std::string(what).c_str()); \
+        }                                                                                              \
     } while (false)
 
 namespace fastes::tests {
 
 inline int passed = 0, failed = 0;
 
-inline std::uint32_t bits(float x) { return std::bit_cast<std::uint32_t>(x); }
-inline std::uint32_t bits(std::uint16_t x) { return x; }
-inline std::uint32_t bits(std::uint32_t x) { return x; }
-inline float from_bits(std::uint32_t x) { return std::bit_cast<float>(x); }
+inline std::uint32_t bits(float x) {
+    return std::bit_cast<std::uint32_t>(x);
+}
+inline std::uint32_t bits(std::uint16_t x) {
+    return x;
+}
+inline std::uint32_t bits(std::uint32_t x) {
+    return x;
+}
+inline float from_bits(std::uint32_t x) {
+    return std::bit_cast<float>(x);
+}
 
 // One check: equal to the bit, or the first place where they are not.
 template <class T>

@@ -84,11 +84,27 @@ CASES: list[tuple[type[Exception], str, Callable[[], Any]]] = [
     (ValueError, r"rows must have 1 dimension, not shape \(1, 2\)", lambda: weighted_sum(rows=ROWS[None])),
     (ValueError, r"out must have shape \(2, 6\), not \(6, 2\)", lambda: perturb(out=np.zeros((6, 2), "f4"))),
     (ValueError, "out must hold dim = 6 elements, not 5", lambda: weighted_sum(out=THETA[:5].copy())),
-    (ValueError, r"counters must have shape \[\.\.\., 4\], not \(3,\)", lambda: kernels.philox4x32(ROWS[[0] * 3], 1)),
-    (ValueError, "momentum_buffer and theta must have the same length", lambda: sgd_step(THETA, THETA[:5], momentum=0.9)),
-    (ValueError, "m and theta must have the same length, not 5 and 6", lambda: adam_step(THETA, THETA[:5], THETA)),
+    (
+        ValueError,
+        r"counters must have shape \[\.\.\., 4\], not \(3,\)",
+        lambda: kernels.philox4x32(ROWS[[0] * 3], 1),
+    ),
+    (
+        ValueError,
+        "momentum_buffer and theta must have the same length",
+        lambda: sgd_step(THETA, THETA[:5], momentum=0.9),
+    ),
+    (
+        ValueError,
+        "m and theta must have the same length, not 5 and 6",
+        lambda: adam_step(THETA, THETA[:5], THETA),
+    ),
     # memory
-    (ValueError, "theta must be C-contiguous; pass numpy.ascontiguousarray", lambda: perturb(np.zeros(12, "f4")[::2])),
+    (
+        ValueError,
+        "theta must be C-contiguous; pass numpy.ascontiguousarray",
+        lambda: perturb(np.zeros(12, "f4")[::2]),
+    ),
     (ValueError, r"theta must be C-contiguous.*tensor\.contiguous", lambda: perturb(torch.zeros(6, 2)[:, 0])),
     (ValueError, "rows must be C-contiguous", lambda: perturb(rows=np.arange(4, dtype=np.uint32)[::2])),
     (ValueError, "out must be C-contiguous", lambda: perturb(out=np.zeros((6, 2), np.float32).T)),
@@ -101,11 +117,19 @@ CASES: list[tuple[type[Exception], str, Callable[[], Any]]] = [
     (ValueError, "shares memory with .*pass another array", same_state_twice),
     # numbers
     (ValueError, r"rows must be from 0 to 2\^32 - 1; rows\[1\] is -1", lambda: perturb(rows=[0, -1])),
-    (ValueError, r"rows must be from 0 to 2\^32 - 1; rows\[0\] is 4294967296", lambda: perturb(rows=[2**32, 0])),
+    (
+        ValueError,
+        r"rows must be from 0 to 2\^32 - 1; rows\[0\] is 4294967296",
+        lambda: perturb(rows=[2**32, 0]),
+    ),
     (ValueError, r"rows must be from 0 to 2\^32 - 1", lambda: perturb(rows=[0, 2**64])),
     (ValueError, r"rows must be from 0 to 2\^32 - 1", lambda: perturb(rows=np.array([0, 2**63], np.uint64))),
     (ValueError, "row must be from 0 to 4294967295, not -1", lambda: kernels.normal(6, seed=1, row=-1)),
-    (ValueError, "row must be from 0 to 4294967295, not 4294967296", lambda: kernels.normal(6, seed=1, row=2**32)),
+    (
+        ValueError,
+        "row must be from 0 to 4294967295, not 4294967296",
+        lambda: kernels.normal(6, seed=1, row=2**32),
+    ),
     (ValueError, "seed must be from 0 to 18446744073709551615, not -1", lambda: perturb(seed=-1)),
     (ValueError, "seed must be from 0 to 18446744073709551615", lambda: perturb(seed=2**64)),
     (TypeError, "seed must be an integer, not float", lambda: perturb(seed=1.0)),
@@ -118,22 +142,42 @@ CASES: list[tuple[type[Exception], str, Callable[[], Any]]] = [
     (ValueError, "dim must be", lambda: weighted_sum(dim=0)),
     (ValueError, "dim must be", lambda: weighted_sum(dim=-3)),
     (ValueError, "dim must be at least 1", lambda: perturb(THETA[:0])),
-    (ValueError, "rounds must be 7 or 10, not 8", lambda: kernels.philox4x32(np.zeros(4, np.uint32), 1, rounds=8)),
+    (
+        ValueError,
+        "rounds must be 7 or 10, not 8",
+        lambda: kernels.philox4x32(np.zeros(4, np.uint32), 1, rounds=8),
+    ),
     (ValueError, "key must be from 0 to", lambda: kernels.philox4x32(np.zeros(4, np.uint32), 2**64)),
-    (ValueError, "momentum_buffer must be given exactly when momentum is not 0", lambda: sgd_step(momentum=0.9)),
+    (
+        ValueError,
+        "momentum_buffer must be given exactly when momentum is not 0",
+        lambda: sgd_step(momentum=0.9),
+    ),
     # names
-    (ValueError, "kind must be one of normal.*not 'cauchy'", lambda: kernels.normal(6, seed=1, kind="cauchy")),
+    (
+        ValueError,
+        "kind must be one of normal.*not 'cauchy'",
+        lambda: kernels.normal(6, seed=1, kind="cauchy"),
+    ),
     (ValueError, "kind must be one of normal.*not 'cauchy'", lambda: perturb(kind="cauchy")),
     (ValueError, "kind must be one of normal.*not 'cauchy'", lambda: weighted_sum(kind="cauchy")),
-    (ValueError, "instruction set 'sse9' cannot be used here; usable: .*scalar", lambda: kernels.select_isa("sse9")),
+    (ValueError, "kind must be one of normal.*not 'cauchy'", lambda: sgd_step(kind="cauchy")),
+    (
+        ValueError,
+        "kind must be one of normal.*not 'cauchy'",
+        lambda: adam_step(THETA, THETA, THETA, kind="cauchy"),
+    ),
+    (
+        ValueError,
+        "instruction set 'sse9' cannot be used here; usable: .*scalar",
+        lambda: kernels.select_isa("sse9"),
+    ),
     (ValueError, "threads must be from 1 to 4096, not 0", lambda: kernels.set_num_threads(0)),
 ]
 
 
 @pytest.mark.parametrize(("error", "message", "call"), CASES, ids=[re.sub(r"\W+", " ", case[1]) for case in CASES])
-def test_message_says_what_and_what_to_do(
-    error: type[Exception], message: str, call: Callable[[], Any]
-) -> None:
+def test_message_says_what_and_what_to_do(error: type[Exception], message: str, call: Callable[[], Any]) -> None:
     with pytest.raises(error, match=message):
         call()
 
@@ -157,7 +201,7 @@ def test_a_refused_call_writes_nothing() -> None:
 def test_bad_environment_variables(variable: str, value: str, message: str) -> None:
     code = "from fastes import kernels; kernels.normal(8, seed=1)"
     result = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, variable: value}, capture_output=True, text=True
+        [sys.executable, "-c", code], env={**os.environ, variable: value}, capture_output=True, check=False, text=True
     )
     assert result.returncode == 1
     assert re.search(f"ValueError: .*{message}", result.stderr)
@@ -167,5 +211,5 @@ def test_bad_environment_variables(variable: str, value: str, message: str) -> N
 def test_good_environment_variables(isa: str) -> None:
     code = "from fastes import kernels; print(kernels.info()['isa'], kernels.info()['threads'])"
     environment = {**os.environ, "FASTES_ISA": isa, "FASTES_NUM_THREADS": "3"}
-    output = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
-    assert output.stdout == f"{isa} 3\n"
+    output = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
+    assert output == f"{isa} 3\n"

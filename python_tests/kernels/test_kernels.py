@@ -116,7 +116,10 @@ def test_row_counts_around_the_chunk_of_64(count: int) -> None:
 
 @pytest.mark.usefixtures("isa")
 @settings(
-    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+    deadline=None,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
 )
 @given(
     dim=st.integers(1, 300),
@@ -138,7 +141,7 @@ def test_any_address(
     dtype: str,
     data: st.DataObject,
 ) -> None:
-    at = {"seed": seed, "generation": generation, "stream": stream, "offset": offset}
+    at: dict[str, Any] = {"seed": seed, "generation": generation, "stream": stream, "offset": offset}
     float32s = st.floats(width=32, allow_nan=False, allow_infinity=False)
     weights = np.array(data.draw(st.lists(float32s, min_size=len(rows), max_size=len(rows))), np.float32)
     theta = np.full(dim, data.draw(float32s), np.float32)
@@ -234,7 +237,7 @@ def test_parameters_that_require_gradients_are_read() -> None:
 @pytest.mark.usefixtures("isa")
 def test_optimizer_steps_in_place() -> None:
     theta, m, v = theta_of(97), theta_of(97), theta_of(97) ** 2
-    numbers = {"seed": 1, "lr": 0.1, "beta_powers": (0.9, 0.999)}
+    numbers: dict[str, Any] = {"seed": 1, "lr": 0.1, "beta_powers": (0.9, 0.999)}
     wanted = reference.adam_step(theta, m, v, WEIGHTS, ROWS, **numbers)
     state = theta.copy(), m.copy(), v.copy()
     kernels.adam_step(*state, WEIGHTS, ROWS, **numbers, out=state)

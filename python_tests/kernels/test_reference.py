@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,16 +153,14 @@ def test_sgd_climbs_the_weighted_sum() -> None:
 
 
 def test_momentum_agrees_with_torch() -> None:
-    options = {"lr": 0.1, "momentum": 0.9, "nesterov": True}
+    options: dict[str, Any] = {"lr": 0.1, "momentum": 0.9, "nesterov": True}
     parameter = torch.nn.Parameter(torch.linspace(-1, 1, 17))
     optimizer = torch.optim.SGD([parameter], weight_decay=0.01, **options)
     theta, buffer = parameter.detach().numpy().copy(), np.zeros(17, np.float32)
     for generation in range(5):
         parameter.grad = -torch.from_numpy(reference.normal(17, seed=2, generation=generation))
         optimizer.step()
-        theta, new = reference.sgd_step(
-            theta, buffer, [1.0], [0], l2=0.01, seed=2, generation=generation, **options
-        )
+        theta, new = reference.sgd_step(theta, buffer, [1.0], [0], l2=0.01, seed=2, generation=generation, **options)
         assert new is not None
         buffer = new
     np.testing.assert_allclose(theta, parameter.detach().numpy(), atol=1e-6)

@@ -1,17 +1,18 @@
 """The noise is standard normal along every direction in which addresses are walked.
 
-Ten million values each; the addresses are fixed, so that a failure is a change and never bad luck. Bounds are four standard
-errors: one healthy generator in some 16,000 would miss one of them.
+Ten million values each; the addresses are fixed, so that a failure is a change and never bad luck. Bounds are four
+standard errors, which one healthy value in 16,000 exceeds.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
-from scipy import special, stats
+from scipy import special, stats  # type: ignore[import-untyped]
 
 from fastes import kernels
 from fastes.types import Float32Array
@@ -106,7 +107,8 @@ def test_inner_products_of_neighbours(part: str) -> None:
     dim, count = 100_000, 400
     noise = np.empty((count, dim), np.float32)
     for number, out in enumerate(noise):
-        kernels.normal(dim, **{"seed": 6, part: number}, out=out)
+        address: dict[str, Any] = {"seed": 6, part: number}
+        kernels.normal(dim, **address, out=out)
     # Of neighbours k and k + 1: mutually uncorrelated, and each N(0, 1 / D) after division by D.
     products = np.einsum("kd,kd->k", noise[:-1], noise[1:]).astype(np.float64) / math.sqrt(dim)
     assert abs(products.mean()) < ERRORS / math.sqrt(count - 1)

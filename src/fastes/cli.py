@@ -92,8 +92,9 @@ def _info(options: argparse.Namespace) -> None:
 
     details: dict[str, Any] = {"fastes": __version__} | kernels.info()
     for key, value in details.items():
-        text = ", ".join(value) if isinstance(value, list) else {True: "yes", False: "no"}.get(value, value)
-        print(f"{key:12} {text}")
+        if isinstance(value, bool):
+            value = "yes" if value else "no"
+        print(f"{key:12} {', '.join(value) if isinstance(value, list) else value}")
 
 
 def _bench(options: argparse.Namespace) -> int:

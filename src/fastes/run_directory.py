@@ -53,7 +53,7 @@ def free_directory(wanted: Path) -> Path:
 
 def holds_run(path: Path) -> bool:
     """Whether a run was started in this directory."""
-    return (path / "journal.bin").exists() or (path / "checkpoints").exists()
+    return os.path.exists(path / "journal.bin") or os.path.exists(path / "checkpoints")  # false where we may not look
 
 
 class RunDirectory:
@@ -98,18 +98,20 @@ class RunDirectory:
             )
         progress = _progress(found)
         log = _read_journal(path, report)
-        last = log.records[-1].generation if log is not None and log.records else None
-        base = int(log.header["base_generation"]) if log is not None else found.generation
-        if log is None or (last if last is not None else base) < found.generation:
-            if log is not None:
-                _put_aside(path / "journal.bin")
-                report(f"the journal ends before checkpoint {found.generation}; a new one starts there.")
-            return cls(path, _new_journal(path, header, progress.state), found.generation, keep), progress
-        _check_header(path, log.header, header)
-        for record in log.records:
-            if record.generation > progress.state.generation:
-                progress = replayed(progress, record, algorithm)
-        return cls(path, JournalWriter.append_to(path / "journal.bin"), base, keep), progress
+        if log is not None:
+            _check_header(path, log.header, header)
+            base, last = _span(log)
+            if base <= found.generation <= last:
+                for record in log.records:
+                    if record.generation > progress.state.generation:
+                        progress = replayed(progress, record, algorithm)
+                return cls(path, JournalWriter.append_to(path / "journal.bin"), base, keep), progress
+            _put_aside(path / "journal.bin")
+            report(
+                f"the journal leads from generation {base} to {last}, past or not as far as checkpoint "
+                f"{found.generation}; a new one starts there."
+            )
+        return cls(path, _new_journal(path, header, progress.state), found.generation, keep), progress
 
     def append(self, state: State, evaluations: Evaluations) -> None:
         """Writes one generation to the journal, onto the disk. Raises StorageError."""
@@ -149,8 +151,7 @@ def replay(path: Path, algorithm: Algorithm, generation: int | None, report: Rep
     log = journal.read(path)
     if log.damage is not None:
         report(log.damage)
-    base = int(log.header["base_generation"])
-    last = log.records[-1].generation if log.records else base
+    base, last = _span(log)
     wanted = last if generation is None else generation
     if not base <= wanted <= last:
         raise StorageError(f"{path} holds the generations {base} to {last}, not {wanted}.")
@@ -211,6 +212,12 @@ def _read_journal(path: Path, report: Report) -> journal.Journal | None:
         report(str(error))
         _put_aside(file)
         return None
+
+
+def _span(log: journal.Journal) -> tuple[int, int]:
+    """The generation that a journal starts from, and the last that it leads to."""
+    base = int(log.header["base_generation"])
+    return base, log.records[-1].generation if log.records else base
 
 
 def _put_aside(file: Path) -> None:

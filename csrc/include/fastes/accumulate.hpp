@@ -41,12 +41,23 @@ inline void for_groups(const Span& span, const Body& body) {
     }
 }
 
-// Hands elements in order to sink(position, V::f32 of V::width elements), and those of a group that lies only partly
-// inside the span one by one as ScalarLanes.
+// Number of the group at this position in its span.
+template <class V>
+inline std::int64_t group_index(std::int64_t position) {
+    return (position + 3) / group_elements<V>;  // the first group's position is from -3 to 0
+}
+
+template <class V, int G>
+inline void make_block_keys(std::uint32_t block, std::uint32_t generation, const RoundKeys& keys, BlockKeys<V>* out) {
+    for (int g = 0; g < G; ++g)
+        out[g] = BlockKeys<V>(block + static_cast<std::uint32_t>(g * V::width), generation, keys);
+}
+
+// Hands the transposed elements of a group to sink(position, V::f32 of V::width elements) in order, and those of a
+// group that lies only partly inside the span one by one as ScalarLanes.
 template <class V, class Sink>
-inline void emit(typename V::f32* z, std::int64_t position, const Span& span, const Sink& sink) {
+inline void emit(const typename V::f32* z, std::int64_t position, const Span& span, const Sink& sink) {
     const auto count = static_cast<std::int64_t>(span.count);
-    V::transpose(z);
     if (position >= 0 && position + group_elements<V> <= count) {
         for (int i = 0; i < 4; ++i) sink.template operator()<V>(position + i * V::width, z[i]);
         return;
@@ -96,12 +107,13 @@ inline void weighted_sum(const Address& address, const WeightedRows& rows, const
     const RoundKeys keys(address.seed);
     for_groups<V>(span, [&]<int G>(std::uint32_t block, std::int64_t position) {
         BlockKeys<V> blocks[G];
-        for (int g = 0; g < G; ++g) {
-            blocks[g] = BlockKeys<V>(block + static_cast<std::uint32_t>(g * V::width), address.generation, keys);
-        }
+        make_block_keys<V, G>(block, address.generation, keys, blocks);
         typename V::f32 total[G][4];
         sum_rows<V, G>(blocks, rows, keys, total);
-        for (int g = 0; g < G; ++g) emit<V>(total[g], position + g * group_elements<V>, span, sink);
+        for (int g = 0; g < G; ++g) {
+            V::transpose(total[g]);
+            emit<V>(total[g], position + g * group_elements<V>, span, sink);
+        }
     });
 }
 

@@ -42,13 +42,13 @@ struct WeightedRows {
 enum class OutputType { float32, float16, bfloat16 };
 
 struct Perturb {
-    const float* theta;           // [D]
-    const std::uint32_t* rows;    // [K], to see which neighbours share their noise
-    const RowKey* keys;           // [K]
-    const float* scales;          // [K]
-    std::size_t count;            // K
-    void* out;                    // [K, D]
-    std::uint64_t stride;         // D
+    const float* theta;         // [D]
+    const std::uint32_t* rows;  // [K], to see which neighbours share their noise
+    const RowKey* keys;         // [K]
+    const float* scales;        // [K]
+    std::size_t count;          // K
+    void* out;                  // [K, D]
+    std::uint64_t stride;       // D
     OutputType type;
 };
 
@@ -64,17 +64,16 @@ struct SgdStep {
 struct AdamStep {
     const float *theta_in, *m_in, *v_in;
     float *theta_out, *m_out, *v_out;
-    float step;                   // lr / (1 - beta1^t)
+    float step;  // lr / (1 - beta1^t)
     float beta1, one_minus_beta1, beta2, one_minus_beta2;
-    float v_scale;                // 1 / sqrt(1 - beta2^t)
+    float v_scale;  // 1 / sqrt(1 - beta2^t)
     float epsilon, l2, decay;
 };
 
 struct KernelTable {
     const char* name;
     void (*row_keys)(const Address&, const std::uint32_t* rows, std::size_t count, RowKey* out);
-    void (*philox)(const std::uint32_t* counters, std::size_t count, std::uint64_t key, int rounds,
-                   std::uint32_t* out);
+    void (*philox)(const std::uint32_t* counters, std::size_t count, std::uint64_t key, int rounds, std::uint32_t* out);
     void (*normal)(const Address&, const RowKey&, const Span&, float* out);
     void (*perturb)(const Address&, const Perturb&, const Span&);
     void (*weighted_sum)(const Address&, const WeightedRows&, const Span&, float* out);

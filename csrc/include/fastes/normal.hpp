@@ -16,7 +16,7 @@ inline constexpr float radius_offset = 0x1p-31f;
 inline constexpr float two_log_two = 0x1.62e430p0f;
 // -2 log(1 - n/2) = n + n^2 L(n) for n in (0, 1].
 inline constexpr float log_coefficients[9] = {
-    0x1.00001ep-2f, 0x1.5542fcp-4f,  0x1.01e912p-5f, 0x1.684526p-7f,  0x1.5bf774p-7f,
+    0x1.00001ep-2f,  0x1.5542fcp-4f, 0x1.01e912p-5f,  0x1.684526p-7f, 0x1.5bf774p-7f,
     -0x1.2ebf56p-7f, 0x1.f8079cp-7f, -0x1.3caf4ep-7f, 0x1.be09cap-9f,
 };
 // x = (pi/4) 2^-31 w, |x| <= pi/4: sin x = x + x^3 S(x^2), cos x = 1 + x^2 C(x^2).
@@ -29,11 +29,11 @@ template <class V>
 inline typename V::f32 minus_two_log_half(typename V::f32 a) {
     using f32 = typename V::f32;
     const auto c = [](int k) { return V::set(log_coefficients[k]); };
-    f32 exponent, mantissa;                        // u = mantissa 2^exponent, mantissa in [1/2, 1)
+    f32 exponent, mantissa;  // u = mantissa 2^exponent, mantissa in [1/2, 1)
     V::split(a, exponent, mantissa);
     const f32 n = V::fma(mantissa, V::set(-2.0f), V::set(2.0f));  // exact
     const f32 n2 = V::mul(n, n);
-    f32 even = V::fma(c(8), n2, c(6));             // even and odd powers apart: half the latency of one chain
+    f32 even = V::fma(c(8), n2, c(6));  // even and odd powers apart: half the latency of one chain
     f32 odd = V::fma(c(7), n2, c(5));
     even = V::fma(even, n2, c(4));
     odd = V::fma(odd, n2, c(3));

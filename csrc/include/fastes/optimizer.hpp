@@ -1,4 +1,5 @@
-// Optimizer steps on one vector of elements. The gradient is d = -g + l2 theta: g points uphill, optimizers go downhill.
+// Optimizer steps on one vector of elements. The gradient is d = -g + l2 theta: g points uphill, optimizers go
+// downhill.
 #pragma once
 
 #include <cstdint>
@@ -41,13 +42,15 @@ struct AdamUpdate {
         const std::uint64_t j = at + static_cast<std::uint64_t>(position);
         const auto theta = V::load(step.theta_in + j);
         const auto gradient = V::fma(V::set(step.l2), theta, V::neg(g));
-        const auto m = V::fma(V::set(step.beta1), V::load(step.m_in + j), V::mul(V::set(step.one_minus_beta1), gradient));
+        const auto m =
+            V::fma(V::set(step.beta1), V::load(step.m_in + j), V::mul(V::set(step.one_minus_beta1), gradient));
         const auto v = V::fma(V::set(step.beta2), V::load(step.v_in + j),
                               V::mul(V::mul(V::set(step.one_minus_beta2), gradient), gradient));
         const auto denominator = V::fma(V::sqrt(v), V::set(step.v_scale), V::set(step.epsilon));
         V::store(step.m_out + j, m);
         V::store(step.v_out + j, v);
-        V::store(step.theta_out + j, V::fma(V::set(-step.step), V::div(m, denominator), V::mul(theta, V::set(step.decay))));
+        V::store(step.theta_out + j,
+                 V::fma(V::set(-step.step), V::div(m, denominator), V::mul(theta, V::set(step.decay))));
     }
 };
 

@@ -57,9 +57,9 @@ inline RowKey row_key(std::uint32_t row, std::uint32_t stream, const RoundKeys& 
     const auto word0 = static_cast<std::uint32_t>((p1 >> 32) ^ stream ^ keys.k0[0]);
     const std::uint64_t p0 = std::uint64_t{philox_m0} * word0;
     RowKey key;
-    key.c0 = static_cast<std::uint32_t>(p1);                // into word 0 of round 2: lo(M1 row)
-    key.c2 = p0 >> 32;                                      // into word 2 of round 2: hi(M0 word0)
-    key.c3 = static_cast<std::uint32_t>(p0) ^ keys.k1[2];   // into word 2 of round 3: lo(M0 word0) ^ k1
+    key.c0 = static_cast<std::uint32_t>(p1);               // into word 0 of round 2: lo(M1 row)
+    key.c2 = p0 >> 32;                                     // into word 2 of round 2: hi(M0 word0)
+    key.c3 = static_cast<std::uint32_t>(p0) ^ keys.k1[2];  // into word 2 of round 3: lo(M0 word0) ^ k1
     return key;
 }
 

@@ -7,7 +7,6 @@ Shapes: D parameters, K rows, B blocks of four elements.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import TypeAlias
 
 import numpy as np
@@ -37,7 +36,7 @@ def philox4x32(counters: npt.ArrayLike, key: int, rounds: int = 10) -> UInt32Arr
 
 
 def fma(a: _Floats, b: _Floats, c: _Floats) -> Float32Array:
-    """A b + c rounded once to float32 (Boldo and Melquiond, IEEE Trans. Computers 2008).
+    """Fused multiply-add: a b + c, rounded once to float32 (Boldo and Melquiond, IEEE Trans. Computers 2008).
 
     In binary64 the product of two floats is exact. The sum is rounded to odd: when it is inexact, to that neighbour
     whose last bit is set, which no tie and no exact float has; so the second rounding, to float32, is right.
@@ -93,46 +92,33 @@ def normal(dim: int, *, seed: int, generation: int = 0, row: int = 0, stream: in
 
 
 def perturb(
-    theta: Float32Array,
-    rows: npt.ArrayLike,
-    scales: npt.ArrayLike,
-    *,
-    seed: int,
-    generation: int = 0,
-    stream: int = 0,
-    offset: int = 0,
-    dtype: str = "float32",
+    theta: Float32Array, rows: npt.ArrayLike, scales: npt.ArrayLike, *, dtype: str = "float32", **address: int
 ) -> AnyArray:
-    """Theta [D] + scales [K] epsilon[rows] as `dtype` [K, D]: "float32", "float16", or "bfloat16" as uint16 bits."""
-    out = np.empty((len(np.atleast_1d(rows)), len(theta)), np.float32)
-    for i, (scale, epsilon) in enumerate(_rows(scales, rows, len(theta), seed, generation, stream, offset)):
-        out[i] = fma(scale, epsilon, theta)
+    """Perturbed parameters: theta [D] + scales [K] epsilon[rows], as `dtype` [K, D].
+
+    dtype: "float32", "float16", or "bfloat16", which NumPy lacks and which comes as its bits, uint16; address: as for
+    `normal`, without the row.
+    """
+    out = np.empty((np.size(rows), len(theta)), np.float32)
+    for i, (row, scale) in enumerate(_pairs(rows, scales)):
+        out[i] = fma(scale, normal(len(theta), row=row, **address), theta)
     if dtype == "bfloat16":
         return _bfloat16_bits(out)
     with np.errstate(over="ignore", under="ignore"):
         return out.astype(dtype)
 
 
-def weighted_sum(
-    weights: npt.ArrayLike,
-    rows: npt.ArrayLike,
-    dim: int,
-    *,
-    seed: int,
-    generation: int = 0,
-    stream: int = 0,
-    offset: int = 0,
-) -> Float32Array:
+def weighted_sum(weights: npt.ArrayLike, rows: npt.ArrayLike, dim: int, **address: int) -> Float32Array:
     """Sum over k of weights [K] epsilon[rows], in chunks of 64: float32 [dim]."""
-    g, t = np.zeros(dim, np.float32), np.zeros(dim, np.float32)
-    count = 0
-    with np.errstate(all="ignore"):
-        for weight, epsilon in _rows(weights, rows, dim, seed, generation, stream, offset):
-            t = fma(weight, epsilon, t)
-            count += 1
-            if count % 64 == 0:
-                g, t = g + t, np.zeros(dim, np.float32)
-        return g + t if count % 64 else g
+    pairs = _pairs(rows, weights)
+    g = np.zeros(dim, np.float32)
+    for chunk in range(0, len(pairs), 64):
+        t = np.zeros(dim, np.float32)
+        for row, weight in pairs[chunk : chunk + 64]:
+            t = fma(weight, normal(dim, row=row, **address), t)
+        with np.errstate(all="ignore"):
+            g = g + t
+    return g
 
 
 def sgd_step(
@@ -211,15 +197,10 @@ def _polynomial(x: Float32Array, highest: np.float32, *lower: np.float32) -> Flo
     return np.asarray(value)
 
 
-def _rows(
-    factors: npt.ArrayLike, rows: npt.ArrayLike, dim: int, seed: int, generation: int, stream: int, offset: int
-) -> Iterator[tuple[np.float32, Float32Array]]:
-    """Each row's factor and noise [dim], in list order."""
-    for factor, row in zip(np.asarray(factors, np.float32), np.asarray(rows, np.uint32), strict=True):
-        yield (
-            factor,
-            normal(dim, seed=seed, generation=generation, row=int(row), stream=stream, offset=offset),
-        )
+def _pairs(rows: npt.ArrayLike, factors: npt.ArrayLike) -> list[tuple[int, np.float32]]:
+    """Row numbers and their factors, in list order."""
+    numbers = np.asarray(rows, np.uint32).tolist()
+    return list(zip(numbers, np.asarray(factors, np.float32), strict=True))
 
 
 def _bfloat16_bits(values: Float32Array) -> npt.NDArray[np.uint16]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
+import io
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -102,11 +102,13 @@ class Policy:
             parameter.grad = None
         return module
 
-    def __getstate__(self) -> dict[str, Any]:
-        """The module alone: the flat tensor is bound anew where the policy arrives."""
-        return {"module": copy.deepcopy(self.module)}
+    def __getstate__(self) -> bytes:
+        """The module alone, as bytes: between processes torch would send a tensor as a file of shared memory instead."""
+        buffer = io.BytesIO()
+        torch.save(self.module, buffer)
+        return buffer.getvalue()
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Binds the module that arrived."""
-        self.module = state["module"]
+    def __setstate__(self, state: bytes) -> None:
+        """Binds the module that arrived: the flat tensor is made anew."""
+        self.module = torch.load(io.BytesIO(state), weights_only=False)
         self._bind()
