@@ -27,12 +27,8 @@ namespace {
 class DefaultFloatingPoint {
 public:
 #if defined(__x86_64__)
-    DefaultFloatingPoint() : saved_(_mm_getcsr()) {
-        _mm_setcsr(0x1F80u);
-    }
-    ~DefaultFloatingPoint() {
-        _mm_setcsr(saved_);
-    }
+    DefaultFloatingPoint() : saved_(_mm_getcsr()) { _mm_setcsr(0x1F80u); }
+    ~DefaultFloatingPoint() { _mm_setcsr(saved_); }
 
 private:
     unsigned saved_;
@@ -41,9 +37,7 @@ private:
         asm volatile("mrs %0, fpcr" : "=r"(saved_));
         asm volatile("msr fpcr, %0" ::"r"(std::uint64_t{0}));
     }
-    ~DefaultFloatingPoint() {
-        asm volatile("msr fpcr, %0" ::"r"(saved_));
-    }
+    ~DefaultFloatingPoint() { asm volatile("msr fpcr, %0" ::"r"(saved_)); }
 
 private:
     std::uint64_t saved_;
@@ -170,6 +164,13 @@ void set_num_threads(int threads) {
         throw std::invalid_argument("threads must be from 1 to 4096, not " + std::to_string(threads) + ".");
     }
     threads_wanted = threads;
+}
+
+float narrowed(double x) {
+    const DefaultFloatingPoint guard;
+    const volatile double exact = x;  // keeps the conversion inside the guard
+    const volatile float rounded = static_cast<float>(exact);
+    return rounded;
 }
 
 void for_spans(std::uint64_t first, std::uint64_t count, double normals, const std::function<void(const Span&)>& body) {

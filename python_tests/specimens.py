@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import os
 import signal
 import time
@@ -61,10 +62,12 @@ CARTPOLE: Tables = {
 
 
 def changed(tables: Tables, **changes: Any) -> Tables:
-    """A copy with changes; a table given as a change is merged into the one that is there."""
+    """A copy with changes; a table given as a change is merged into the one that is there; None takes a key out."""
     copied = copy.deepcopy(tables)
     for key, value in changes.items():
-        copied[key] = copied.get(key, {}) | value if isinstance(value, dict) else value
+        if isinstance(value, dict):
+            value = {k: v for k, v in (copied.get(key, {}) | value).items() if v is not None}
+        copied[key] = value
     return copied
 
 
@@ -127,14 +130,12 @@ def kills_always(x: np.ndarray) -> float:
     return 0.0
 
 
-_calls = 0
+_calls = itertools.count(1)
 
 
 def gated_sphere(x: np.ndarray) -> float:
     """-sum x^2; at call number GATE_CALL it makes the file GATE and goes on once that is removed."""
-    global _calls
-    _calls += 1
-    if _calls == int(os.environ["GATE_CALL"]):
+    if next(_calls) == int(os.environ["GATE_CALL"]):
         gate = Path(os.environ["GATE"])
         gate.touch()
         while gate.exists():

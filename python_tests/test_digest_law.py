@@ -92,7 +92,7 @@ def interrupted(number: signal.Signals, executor: str) -> Way:
 
 
 def killed_between_checkpoints(tables: Tables, directory: Path) -> str:
-    """The process ends after the journal was written and before the checkpoint, which the journal then leads on from."""
+    """The process ends with the journal written and the checkpoint not; the journal leads on from an older one."""
     tables = at(tables, directory, output={"checkpoint_every": 100})
 
     class PowerCutError(BaseException):
@@ -127,11 +127,15 @@ def damaged(*damage: Callable[[Path], None]) -> Way:
     return way
 
 
-def flip_bit_of_newest_checkpoint(run_directory: Path, older: int = 0) -> None:
-    path = sorted((run_directory / "checkpoints").glob("*.safetensors"))[-1 - older]
+def flip_bit_of_newest_checkpoint(run_directory: Path, newest: int = 1) -> None:
+    path = sorted((run_directory / "checkpoints").glob("*.safetensors"))[-newest]
     data = bytearray(path.read_bytes())
     data[-3] ^= 16
     path.write_bytes(data)
+
+
+def flip_bit_of_second_newest(run_directory: Path) -> None:
+    flip_bit_of_newest_checkpoint(run_directory, 2)
 
 
 def cut_newest_checkpoint(run_directory: Path) -> None:
@@ -194,9 +198,7 @@ WAYS: dict[str, Way] = {
     "killed between checkpoints": killed_between_checkpoints,
     "checkpoint with a flipped bit": damaged(flip_bit_of_newest_checkpoint),
     "checkpoint and journal cut off": damaged(cut_newest_checkpoint, cut_journal),
-    "two checkpoints with flipped bits": damaged(
-        flip_bit_of_newest_checkpoint, lambda run: flip_bit_of_newest_checkpoint(run, 1)
-    ),
+    "two checkpoints with flipped bits": damaged(flip_bit_of_newest_checkpoint, flip_bit_of_second_newest),
     "journal cut off": damaged(cut_journal),
     "journal without a header": damaged(flip_bit_of_journal_header),
     "damaged twice": damaged_twice,
@@ -250,7 +252,7 @@ def test_a_worker_killed_in_a_generation(workers: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_line_interrupted_and_resumed(tmp_path: Path, start_fastes, number: signal.Signals) -> None:
-    """A real process gets a real signal in its fifth generation, at the third member; and one that goes on ends the same."""
+    """A real process gets a signal in its fifth generation, at the third member; the one that goes on ends the same."""
     tables = at(SPHERE, tmp_path, problem={"function": "specimens:gated_sphere"})
     gate, call = tmp_path / "gate", 4 * 16 + 1 + 3  # the centre was evaluated once
     write_config(tmp_path / "my run.toml", tables)

@@ -22,6 +22,9 @@ void require_contiguous(const py::array& array, const std::string& name) {
         throw py::value_error(name + " must be C-contiguous; pass numpy.ascontiguousarray(" + name +
                               ") or tensor.contiguous().");
     }
+    if ((array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) == 0) {
+        throw py::value_error(name + " is not aligned to its element size; pass a copy, numpy.array(" + name + ").");
+    }
 }
 
 bool is_float32(const py::array& array) {

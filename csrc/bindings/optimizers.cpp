@@ -34,7 +34,7 @@ void check_arrays(std::initializer_list<InOut> arrays, const py::array& weights,
 
 void sgd_step(const py::array& theta, const std::optional<py::array>& momentum_buffer, const py::array& weights,
               const py::array& rows, const py::handle& seed, const py::handle& generation, const py::handle& stream,
-              const py::handle& offset, float lr, float momentum, bool nesterov, float l2, float decay,
+              const py::handle& offset, double lr, double momentum, bool nesterov, double l2, double decay,
               py::array theta_out, std::optional<py::array> momentum_out) {
     const Address at = address(seed, generation, stream);
     const RowsAndWeights weighted(at, weights, rows);
@@ -54,11 +54,11 @@ void sgd_step(const py::array& theta, const std::optional<py::array>& momentum_b
         step.momentum_in = static_cast<const float*>(momentum_buffer->data());
         step.momentum_out = static_cast<float*>(momentum_out->mutable_data());
     }
-    step.lr = lr;
-    step.momentum = momentum;
+    step.lr = narrowed(lr);
+    step.momentum = narrowed(momentum);
     step.nesterov = nesterov;
-    step.l2 = l2;
-    step.decay = decay;
+    step.l2 = narrowed(l2);
+    step.decay = narrowed(decay);
     const KernelTable& table = kernels();
     const py::gil_scoped_release released;
     for_spans(first, dim, weighted.normals(dim),
@@ -67,8 +67,8 @@ void sgd_step(const py::array& theta, const std::optional<py::array>& momentum_b
 
 void adam_step(const py::array& theta, const py::array& m, const py::array& v, const py::array& weights,
                const py::array& rows, const py::handle& seed, const py::handle& generation, const py::handle& stream,
-               const py::handle& offset, float step_size, float beta1, float one_minus_beta1, float beta2,
-               float one_minus_beta2, float v_scale, float epsilon, float l2, float decay, py::array theta_out,
+               const py::handle& offset, double step_size, double beta1, double one_minus_beta1, double beta2,
+               double one_minus_beta2, double v_scale, double epsilon, double l2, double decay, py::array theta_out,
                py::array m_out, py::array v_out) {
     const Address at = address(seed, generation, stream);
     const RowsAndWeights weighted(at, weights, rows);
@@ -82,15 +82,15 @@ void adam_step(const py::array& theta, const py::array& m, const py::array& v, c
     step.theta_out = static_cast<float*>(theta_out.mutable_data());
     step.m_out = static_cast<float*>(m_out.mutable_data());
     step.v_out = static_cast<float*>(v_out.mutable_data());
-    step.step = step_size;
-    step.beta1 = beta1;
-    step.one_minus_beta1 = one_minus_beta1;
-    step.beta2 = beta2;
-    step.one_minus_beta2 = one_minus_beta2;
-    step.v_scale = v_scale;
-    step.epsilon = epsilon;
-    step.l2 = l2;
-    step.decay = decay;
+    step.step = narrowed(step_size);
+    step.beta1 = narrowed(beta1);
+    step.one_minus_beta1 = narrowed(one_minus_beta1);
+    step.beta2 = narrowed(beta2);
+    step.one_minus_beta2 = narrowed(one_minus_beta2);
+    step.v_scale = narrowed(v_scale);
+    step.epsilon = narrowed(epsilon);
+    step.l2 = narrowed(l2);
+    step.decay = narrowed(decay);
     const KernelTable& table = kernels();
     const py::gil_scoped_release released;
     for_spans(first, dim, weighted.normals(dim),

@@ -103,20 +103,23 @@ TransformErrors errors(std::uint64_t stride) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    const std::uint64_t stride = argc == 3 && std::string(argv[1]) == "--stride" ? std::strtoull(argv[2], nullptr, 10) : 1;
+    const std::uint64_t stride =
+        argc == 3 && std::string(argv[1]) == "--stride" ? std::strtoull(argv[2], nullptr, 10) : 1;
     if (stride == 0 || argc == 2 || argc > 3) {
         std::fprintf(stderr, "usage: fastes_exhaustive [--stride N]\n");
         return 2;
     }
     std::printf("noise specification %d: %llu words each of radius and angle (stride %llu)\n", fastes::noise_spec,
-                static_cast<unsigned long long>((all_words + stride - 1) / stride), static_cast<unsigned long long>(stride));
+                static_cast<unsigned long long>((all_words + stride - 1) / stride),
+                static_cast<unsigned long long>(stride));
     const TransformErrors worst = errors(stride);
     bool good = true;
     for (const auto& [name, error] : {std::pair{"log", worst.log}, {"sin", worst.sin}, {"cos", worst.cos}}) {
         std::printf("largest error of %s  %.4f ulp at word 0x%08x\n", name, error.ulp, error.word);
         good = good && error.ulp <= allowed_ulp;
     }
-    std::printf("largest error of the radius sqrt(-2 log u)  %.4f ulp at word 0x%08x\n", worst.radius.ulp, worst.radius.word);
+    std::printf("largest error of the radius sqrt(-2 log u)  %.4f ulp at word 0x%08x\n", worst.radius.ulp,
+                worst.radius.word);
     std::printf("radius from %a (%.4g) to %a (%.6g)\n", static_cast<double>(worst.smallest_radius),
                 static_cast<double>(worst.smallest_radius), static_cast<double>(worst.largest_radius),
                 static_cast<double>(worst.largest_radius));

@@ -59,6 +59,10 @@ def shifted_step() -> Any:
     return sgd_step(memory[:6], out=(memory[1:], None))
 
 
+def misaligned() -> Any:
+    return np.zeros(25, np.uint8)[1:].view(np.float32)
+
+
 def same_state_twice() -> Any:
     a, b = np.zeros(6, np.float32), np.zeros(6, np.float32)
     return adam_step(THETA, THETA, THETA, out=(a, b, a))
@@ -77,6 +81,8 @@ CASES: list[tuple[type[Exception], str, Callable[[], Any]]] = [
     (TypeError, "out must be float32", lambda: weighted_sum(out=np.zeros(6))),
     (TypeError, "out must be float32", lambda: kernels.normal(6, seed=1, out=np.zeros(6, np.float16))),
     (TypeError, "counters must be uint32, not int64", lambda: kernels.philox4x32(np.zeros(4, np.int64), 1)),
+    (TypeError, r"out must not be bfloat16; pass out\.float", lambda: weighted_sum(out=torch.zeros(6).bfloat16())),
+    (ValueError, "theta is not aligned .*; pass a copy", lambda: perturb(misaligned())),
     # shapes
     (ValueError, r"theta must have 1 dimension, not shape \(2, 3\)", lambda: perturb(THETA.reshape(2, 3))),
     (ValueError, "scales and rows must have the same length, not 3 and 2", lambda: perturb(scales=THETA[:3])),

@@ -28,7 +28,7 @@ def weighted_sum(generation: int = 0) -> str:
     return kernels.digest(kernels.weighted_sum(WEIGHTS, ROWS, DIM, seed=1, generation=generation))
 
 
-# Weights, parameters and scalars that flush-to-zero would change; made from bits, which it cannot.
+# Weights, parameters and settings that flush-to-zero would change; the arrays made from bits, which it cannot.
 FLUSHED = """
 import sys
 import numpy as np, torch
@@ -42,11 +42,11 @@ results = [
     kernels.weighted_sum(subnormals[:65], rows, 5000, **address),
     kernels.perturb(subnormals, rows, subnormals[-65:], **address),
     *kernels.sgd_step(
-        subnormals, subnormals.copy(), subnormals[:65].copy(), rows, lr=0.5, momentum=0.9, l2=0.25, **address
+        subnormals, subnormals.copy(), subnormals[:65].copy(), rows, lr=1e-40, momentum=0.9, l2=0.25, **address
     ),
     *kernels.adam_step(
         subnormals, subnormals.copy(), subnormals.copy(), subnormals[:65].copy(), rows,
-        lr=1e-38, beta_powers=(0.9, 0.999), **address,
+        lr=1e-38, eps=1e-41, beta_powers=(0.9, 0.999), **address,
     ),
 ]
 print(kernels.digest(*results), (torch.tensor([1e-39]) * 1).item() == 0)

@@ -162,7 +162,7 @@ def test_any_address(
 def test_infinities_and_nans_stay_in_their_places(dtype: torch.dtype) -> None:
     theta = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 0.0, -np.nan] * 5, np.float32)
     out = torch.empty((2, len(theta)), dtype=dtype)
-    kernels.perturb(theta, [0, 1], [0.1, -0.1], seed=1, out=out)
+    kernels.perturb(theta, [0, 1], np.array([0.1, -0.1], np.float32), seed=1, out=out)
     finite_or_not = torch.from_numpy(theta).to(dtype)
     assert torch.equal(out.isnan(), finite_or_not.isnan().expand(2, -1))
     assert torch.equal(out.isposinf(), finite_or_not.isposinf().expand(2, -1))

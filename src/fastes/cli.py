@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fastes.errors import ConfigError, FastesError
+from fastes.errors import ConfigError, FastesError, StorageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,17 +19,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
+        _check_environment()
         return int(options.command(options) or 0)
     except FastesError as error:
         if options.debug:
             raise
         print(f"fastes: {error}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        if options.debug:
+            raise
+        print(f"fastes: out of memory: {error}. Lower algorithm.population or the policy's size.", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         if options.debug:
             raise
         print("fastes: stopped at once; the last checkpoint and the journal are whole.", file=sys.stderr)
         return 130
+
+
+def _check_environment() -> None:
+    from fastes import kernels
+
+    try:
+        kernels.info()
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -41,6 +56,11 @@ def _train(options: argparse.Namespace) -> int:
         if options.resume is None:
             raise ConfigError("name a configuration, or a run to go on with: fastes train --resume DIR.")
         path = options.resume / "config.toml"
+        if not path.exists():
+            raise ConfigError(
+                f"{options.resume} holds no run to go on with. To start one there, name what to train: "
+                f"fastes train CONFIG.toml --resume {options.resume}."
+            )
     tables = config.with_settings(config.read_tables(path), options.set)
     if options.executor is not None:
         same = tables.get("executor", {}).get("kind") == options.executor
@@ -59,6 +79,10 @@ def _evaluate(options: argparse.Namespace) -> None:
     from fastes.evaluator import Evaluator
     from fastes.policies import Policy
 
+    if options.episodes < 1 or not 0 <= options.seed < 2**64:
+        raise ConfigError(
+            f"--episodes must be at least 1 and --seed from 0 to 2^64 - 1, not {options.episodes} and {options.seed}."
+        )
     trainer = config.trainer(config.read_tables(options.run / "config.toml"))
     policy = Policy(config.load_policy(options.run))
     evaluator = Evaluator(trainer.problem, policy)
@@ -74,6 +98,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _replay(options: argparse.Namespace) -> None:
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     from fastes import config
@@ -83,7 +108,10 @@ def _replay(options: argparse.Namespace) -> None:
     algorithm = config.algorithm(config.read_tables(directory / "config.toml"))
     state = replay(options.journal, algorithm, options.generation, lambda text: print(text, file=sys.stderr))
     if options.out is not None:
-        save_file({"theta": state.theta}, options.out)
+        try:
+            save_file({"theta": state.theta}, options.out)
+        except (OSError, SafetensorError) as error:
+            raise StorageError(f"theta cannot be written to {options.out}: {error}. Choose another file.") from error
     print(f"generation {state.generation}: digest {state.digest()}")
 
 

@@ -31,9 +31,9 @@ _NUMBERS = ("seed", "generations", "unit_size")
 
 
 def read_tables(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file. Raises ConfigError if it cannot be read or is no TOML."""
+    """The tables of a TOML file. Raises ConfigError if it cannot be read, is no TOML, or has other tables."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return _check_tables(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ConfigError(f"the configuration {path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -57,7 +57,7 @@ def with_settings(tables: dict[str, Any], settings: Iterable[str]) -> dict[str, 
             if not isinstance(table, dict):
                 raise ConfigError(f"--set {setting}: {parent} is a value, not a table.")
         table[key] = _toml_value(text.strip())
-    return changed
+    return _check_tables(changed)
 
 
 def _toml_value(text: str) -> Any:
@@ -67,20 +67,26 @@ def _toml_value(text: str) -> Any:
         return text
 
 
+def _check_tables(tables: dict[str, Any]) -> dict[str, Any]:
+    _check_keys(tables, (*_NUMBERS, *_TABLES), "")
+    for name in _TABLES:
+        if not isinstance(tables.get(name, {}), dict):
+            raise ConfigError(f"{name} must be a table, [{name}], not {tables[name]!r}.")
+    return tables
+
+
 def trainer(tables: dict[str, Any], **options: Any) -> Trainer:
     """The run that the tables describe. options: further arguments of `Trainer`, such as resume and reporters.
 
     Raises ConfigError naming the key that is unknown or ill-typed and the nearest valid one.
     """
-    _check_keys(tables, (*_NUMBERS, *_TABLES), "")
-    for name in _TABLES:
-        if not isinstance(tables.get(name, {}), dict):
-            raise ConfigError(f"{name} must be a table, [{name}], not {tables[name]!r}.")
     numbers = {name: _value(int, tables[name], name) for name in _NUMBERS if name in tables}
+    problem = tables.get("problem", {})
     policy, arguments = _policy(tables.get("policy"))
     output = _settings(Output, tables["output"], "output") if "output" in tables else None
     return Trainer(
-        problem=_problem(tables.get("problem", {})),
+        problem=_problem(problem),
+        problem_table=problem if _is_path(problem.get("kind")) else None,
         policy=policy,
         policy_arguments=arguments,
         algorithm=algorithm(tables),
@@ -118,7 +124,7 @@ def load_policy(directory: str | Path, module: nn.Module | None = None) -> nn.Mo
 
 def _problem(table: dict[str, Any]) -> Problem:
     kind = table.get("kind", "gym")
-    if isinstance(kind, str) and ":" in kind and not kind.startswith(PYTHON):
+    if _is_path(kind):
         arguments = {key: value for key, value in table.items() if key != "kind"}
         made = _call(imported(kind, ConfigError), arguments, "problem")
         if not isinstance(made, Problem):
@@ -132,19 +138,19 @@ def _policy(table: dict[str, Any] | None) -> tuple[PolicySpec | None, dict[str, 
     if table is None:
         return None, {}
     kind = table.get("kind", "mlp")
-    if isinstance(kind, str) and ":" in kind and not kind.startswith(PYTHON):
+    if _is_path(kind):
         return kind, {key: value for key, value in table.items() if key != "kind"}
     return typing.cast(PolicySpec, _of_kind(POLICIES, {"kind": "mlp"} | table, "policy")), {}
 
 
+def _is_path(kind: Any) -> bool:
+    return isinstance(kind, str) and ":" in kind and not kind.startswith(PYTHON)
+
+
 def _of_kind(registry: Mapping[str, type], table: dict[str, Any], where: str, **others: Any) -> Any:
     kind = table.get("kind", _DEFAULT_KINDS.get(where, ""))
-    if isinstance(kind, str) and kind.startswith(PYTHON):
-        raise ConfigError(
-            f"{where}.kind = {kind!r}: the run was made in Python from an object that no file can name. "
-            "Go on with it from Python, with the same object."
-        )
-    if kind not in registry:
+    _check_named(kind, f"{where}.kind")
+    if not isinstance(kind, str) or kind not in registry:
         extra = ", or 'module:callable'" if where in ("problem", "policy") else ""
         raise ConfigError(
             f"{where}.kind must be one of {', '.join(registry)}{extra}, not {kind!r}.{_hint(kind, registry)}"
@@ -160,6 +166,17 @@ def _settings(cls: type[Any], table: dict[str, Any], where: str, **others: Any) 
     _check_keys(table, known, where)
     values = {key: _value(hints[key], value, f"{where}.{key}") for key, value in table.items()}
     return _call(cls, values | others, where)
+
+
+def _check_named(value: Any, path: str) -> None:
+    if isinstance(value, str) and value.startswith(PYTHON):
+        raise ConfigError(
+            f"{path} = {value!r}: the run was made in Python from an object that no file can name. "
+            "Go on with it from Python, with the same object."
+        )
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_named(item, f"{path}.{key}")
 
 
 def _call(factory: Callable[..., Any], arguments: dict[str, Any], where: str) -> Any:
@@ -186,6 +203,7 @@ def _hint(word: Any, known: Iterable[str]) -> str:
 
 def _value(hint: Any, value: Any, path: str) -> Any:
     """`value` as the type that a field wants. Raises ConfigError naming the path."""
+    _check_named(value, path)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
         for option in arguments:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -27,6 +27,10 @@ class Evaluator:
     unit_size: int = 64
     _session: Session | None = None
 
+    def unopened(self) -> Evaluator:
+        """The same without its session, for another process to open its own."""
+        return replace(self, _session=None)
+
     def units(self, generation: Generation) -> list[Generation]:
         """The generation's work units in member order; the last may be shorter."""
         return [
@@ -48,7 +52,8 @@ class Evaluator:
             common=self.problem.common_random_numbers,
         )
         outcome = self._outcome(unit, seeds)
-        fitness = outcome.returns.mean(axis=1).astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is the algorithm's to judge
+            fitness = outcome.returns.mean(axis=1).astype(np.float32)
         return UnitResult(unit.index, unit.first, fitness, outcome.steps)
 
     def evaluate_center(self, theta: Float32Array, seed: int, generation: int, episodes: int) -> Float64Array:

@@ -84,7 +84,13 @@ class RunDirectory:
 
     @classmethod
     def resume(
-        cls, path: Path, algorithm: Algorithm, header: dict[str, Any], keep: int, report: Report
+        cls,
+        path: Path,
+        algorithm: Algorithm,
+        config: dict[str, Any],
+        header: dict[str, Any],
+        keep: int,
+        report: Report,
     ) -> tuple[RunDirectory, Progress]:
         """Finds the last good state: the newest whole checkpoint, and the journal's generations after it.
 
@@ -105,12 +111,14 @@ class RunDirectory:
                 for record in log.records:
                     if record.generation > progress.state.generation:
                         progress = replayed(progress, record, algorithm)
+                write_text(path / "config.toml", tomli_w.dumps(config))  # more generations, perhaps
                 return cls(path, JournalWriter.append_to(path / "journal.bin"), base, keep), progress
             _put_aside(path / "journal.bin")
             report(
                 f"the journal leads from generation {base} to {last}, past or not as far as checkpoint "
                 f"{found.generation}; a new one starts there."
             )
+        write_text(path / "config.toml", tomli_w.dumps(config))
         return cls(path, _new_journal(path, header, progress.state), found.generation, keep), progress
 
     def append(self, state: State, evaluations: Evaluations) -> None:
@@ -227,8 +235,8 @@ def _put_aside(file: Path) -> None:
 
 def _check_header(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
     for key, value in expected.items():
-        if key != "version" and found.get(key) != value:
+        if key != "version" and key in found and found[key] != value:
             raise StorageError(
-                f"the run in {path} has {key} = {found.get(key)}, but this one has {key} = {value}. "
+                f"the run in {path} has {key} = {found[key]}, but this one has {key} = {value}. "
                 "Resume with the configuration that it was started with, or start a new run."
             )

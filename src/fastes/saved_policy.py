@@ -22,8 +22,8 @@ def save_policy(directory: Path, module: nn.Module, config: dict[str, Any], dige
         temporary.replace(path)
     except (OSError, safetensors.SafetensorError) as error:
         raise StorageError(
-            f"the policy cannot be written to {path}: {error}. The last checkpoint is intact: free some space, then "
-            f"fastes train --resume {directory}"
+            f"the policy cannot be written to {path}: {error}. The last checkpoint is intact: free some space or make the "
+            f"directory writable, then resume the run."
         ) from error
     tables = {key: config[key] for key in ("seed", "problem", "policy")}
     write_json(directory / "policy.json", tables | {"module": type(module).__name__, "digest": digest})
@@ -39,7 +39,9 @@ def load_weights(module: nn.Module, directory: Path) -> nn.Module:
     try:
         safetensors.torch.load_model(module, str(path))
     except (OSError, safetensors.SafetensorError, RuntimeError) as error:
-        raise StorageError(f"the policy in {path} cannot be loaded: {error}") from error
+        raise StorageError(
+            f"the policy in {path} cannot be loaded: {error}. Resume the run to write it anew."
+        ) from error
     return module.eval()
 
 

@@ -95,12 +95,14 @@ class Result:
 class Trainer:
     """A run: a problem, a policy for it, an algorithm, and where and how long.
 
+    problem_table: what to call the problem in `config.toml`, if a factory named there made it;
     policy: what `fastes.policies.build` takes, None for the problem's own; generations: to end after, counted from the
     very start; unit_size: members that are evaluated together; resume: directory of a run to go on with (started
     there if it was not yet); reporters: besides those of the output directory.
     """
 
     problem: Problem
+    problem_table: dict[str, Any] | None = None
     policy: PolicySpec | None = None
     policy_arguments: dict[str, Any] = field(default_factory=dict)
     algorithm: Algorithm = field(default_factory=OpenAIES)
@@ -133,7 +135,7 @@ class Trainer:
             "seed": self.seed,
             "generations": self.generations,
             "unit_size": self.unit_size,
-            "problem": described(self.problem, PROBLEMS),
+            "problem": self.problem_table or described(self.problem, PROBLEMS),
             "policy": described(self.policy, POLICIES) | self.policy_arguments,
             "algorithm": described(self.algorithm, ALGORITHMS),
             "optimizer": described(self.algorithm.optimizer, OPTIMIZERS),
@@ -176,6 +178,7 @@ class Trainer:
         state = self.algorithm.init(theta, self.seed)
         if self.output is None and self.resume is None:
             return None, Progress(state)
+        config = self.config()
         header = {
             "seed": self.seed,
             "dim": int(theta.size),
@@ -183,15 +186,16 @@ class Trainer:
             "noise_spec": NOISE_SPEC,
             "version": VERSION,
         }
+        header |= {f"{table}.{k}": v for table in ("algorithm", "optimizer") for k, v in config[table].items()}
         keep = 3 if self.output is None else self.output.keep
         if self.resume is not None and holds_run(self.resume):
-            return RunDirectory.resume(self.resume, self.algorithm, header, keep, note)
+            return RunDirectory.resume(self.resume, self.algorithm, config, header, keep, note)
         if self.resume is not None:
             path = self.resume
         else:
             assert self.output is not None
             path = free_directory(self.output.dir)
-        return RunDirectory.create(path, self.config(), header, state, keep), Progress(state)
+        return RunDirectory.create(path, config, header, state, keep), Progress(state)
 
     def _loop(
         self,
@@ -234,7 +238,8 @@ class Trainer:
     def _evaluated(self, evaluator: Evaluator, state: State) -> tuple[float, float]:
         episodes = self.evaluation.episodes
         returns = evaluator.evaluate_center(state.theta, state.seed, state.generation, episodes)
-        return float(returns.mean()), float(returns.std())
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(returns.mean()), float(returns.std())
 
     def _conclude(self, progress: Progress, evaluator: Evaluator, directory: RunDirectory | None) -> Result:
         state = progress.state

@@ -9,6 +9,7 @@ without the division by sigma, as in the authors' code: with an optimizer that s
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -40,10 +41,10 @@ class OpenAIES(Algorithm):
 
     def __post_init__(self) -> None:
         """Checks the settings."""
-        if self.population < 2 or self.population % 2:
-            raise ValueError(f"algorithm.population must be even, pairs of two, not {self.population}.")
-        if not self.sigma > 0:
-            raise ValueError(f"algorithm.sigma must be above 0, not {self.sigma}.")
+        if not 2 <= self.population <= 2**33 or self.population % 2:
+            raise ValueError(f"algorithm.population must be even, pairs of two, up to 2^33, not {self.population}.")
+        if not 0 < self.sigma < math.inf:
+            raise ValueError(f"algorithm.sigma must be above 0 and finite, not {self.sigma}.")
         for name, value, known in (("shaping", self.shaping, SHAPINGS), ("noise", self.noise, KINDS)):
             if value not in known:
                 raise ValueError(f"algorithm.{name} must be one of {', '.join(known)}, not {value!r}.")

@@ -60,9 +60,9 @@ def run(
     outcomes = [comparison.outcome(times) for comparison in comparisons]
     outcomes.append(compared.memory_outcome(*memory_size, growth))
     console.print(table.render(outcomes))
-    missed = [outcome.what for outcome in outcomes if outcome.met is False]
+    missed = [f"{outcome.what} against {outcome.against}" for outcome in outcomes if outcome.met is False]
     if missed:
-        console.print(f"[red]{len(missed)} missed:[/] {'; '.join(missed)}")
+        console.print(f"[red]Missed:[/] {'; '.join(missed)}")
     if json_path is not None:
         try:
             json_path.write_text(table.as_json(machine, times, outcomes))

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -41,6 +41,9 @@ class Local(ExecutorSettings):
 
     def __post_init__(self) -> None:
         """Checks the settings. Raises ConfigError."""
+        if self.start_method not in get_args(StartMethod):
+            known = ", ".join(get_args(StartMethod))
+            raise ConfigError(f"executor.start_method must be one of {known}, not {self.start_method!r}.")
         if self.workers < 0 or self.max_deaths < 1:
             raise ConfigError(
                 f"executor.workers must not be negative and executor.max_deaths at least 1, "
@@ -69,7 +72,7 @@ class LocalExecutor(Executor):
 
     def start(self, evaluator: Evaluator) -> None:
         """See `Executor`."""
-        self._evaluator = evaluator
+        self._evaluator = evaluator.unopened()  # for workers that replace others, too
         self._context: Any = multiprocessing.get_context(_start_method(self._settings.start_method))
         self._memory = self._context.RawArray("f", evaluator.policy.dim)
         self._theta: Float32Array = np.frombuffer(self._memory, dtype=np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from fastes import kernels
 from fastes.errors import FastesError
 from fastes.evaluator import Evaluator
+from fastes.messages import UnitResult
 from fastes.noise import Generation
 from fastes.types import Float32Array, UInt32Array
 
@@ -39,6 +41,7 @@ class Failure:
 def work(evaluator: Evaluator, memory: Any, connection: Connection, inherited: list[Connection]) -> None:
     """Serves one pipe. memory: float32 [D], shared; inherited: the coordinator's pipe ends, to be closed here."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides what ends
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the coordinator's handler, which a fork has too
     for other in inherited:
         other.close()
     kernels.set_num_threads(1)  # one core each: the processes are the parallelism
@@ -51,11 +54,17 @@ def work(evaluator: Evaluator, memory: Any, connection: Connection, inherited: l
     evaluator.close()
 
 
-def _evaluated(evaluator: Evaluator, unit: Generation) -> Any:
+def _evaluated(evaluator: Evaluator, unit: Generation) -> UnitResult | Failure:
     try:
         return evaluator.evaluate(unit)
     except FastesError as error:
-        return Failure(type(error)(*error.args))  # its cause may hold what cannot be sent
+        return _failure(type(error)(*error.args), error)
     except Exception as error:
         members = f"members {unit.first} to {unit.first + len(unit) - 1} of generation {unit.index}"
-        return Failure(FastesError(f"evaluating {members} raised {type(error).__name__}: {error}"))
+        return _failure(FastesError(f"evaluating {members} raised {type(error).__name__}: {error}"), error)
+
+
+def _failure(sent: Exception, raised: Exception) -> Failure:
+    """What is sent has no cause, which may hold what cannot travel; the traceback goes along as text."""
+    sent.add_note("In the worker:\n" + "".join(traceback.format_exception(raised)))
+    return Failure(sent)

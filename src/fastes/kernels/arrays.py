@@ -20,24 +20,30 @@ def is_torch(array: object) -> bool:
 
 
 def view(array: Array, name: str) -> AnyArray:
-    """`array` as a NumPy array on the same memory. bfloat16, which NumPy lacks, is seen as its bits, int16.
+    """`array` as a NumPy array on the same memory.
 
-    Raises TypeError for other kinds of object and ValueError for a tensor on another device.
+    Raises TypeError for other kinds of object and for bfloat16, which NumPy lacks; ValueError for another device.
     """
     if type(array) is np.ndarray:
         return array
     if is_torch(array):
-        tensor = array.detach()
-        if tensor.device.type != "cpu":
-            raise ValueError(f"{name} is on {tensor.device}; this build has CPU kernels only: pass {name}.cpu().")
-        if str(tensor.dtype) == "torch.bfloat16":
-            import torch
-
-            tensor = tensor.view(torch.int16)
-        return tensor.numpy()  # type: ignore[no-any-return]
+        if array.device.type != "cpu":
+            raise ValueError(f"{name} is on {array.device}; this build has CPU kernels only: pass {name}.cpu().")
+        if dtype_name(array) == "bfloat16":
+            raise TypeError(f"{name} must not be bfloat16; pass {name}.float().")
+        return array.detach().numpy()  # type: ignore[no-any-return]
     if isinstance(array, np.ndarray):
         return array
     raise TypeError(f"{name} must be a NumPy array or a CPU torch tensor, not {type(array).__name__}.")
+
+
+def bits_view(array: Array, name: str) -> AnyArray:
+    """`view`, with bfloat16 seen as its bits: int16."""
+    if is_torch(array) and dtype_name(array) == "bfloat16":
+        import torch
+
+        array = array.detach().view(torch.int16)
+    return view(array, name)
 
 
 def dtype_name(array: Array) -> str:
@@ -56,8 +62,12 @@ def row_numbers(rows: Any) -> AnyArray:
         return rows
     try:
         array = np.asarray(rows)
+        if array.ndim != 1:
+            raise ValueError(f"rows must have 1 dimension, not shape {array.shape}.")
         if array.size == 0:
-            return np.zeros(array.shape, np.uint32)
+            return np.zeros(0, np.uint32)
+        if array.dtype == object and all(isinstance(row, int) for row in array):
+            raise OverflowError  # Python integers that NumPy holds in no type of its own
         if array.dtype.kind not in "iu":
             raise TypeError(f"rows must be integers, not {array.dtype}.")
         if array.dtype == np.uint64 and array.max() > np.iinfo(np.int64).max:
@@ -65,13 +75,6 @@ def row_numbers(rows: Any) -> AnyArray:
         return array.astype(np.int64)
     except OverflowError:
         raise ValueError("rows must be from 0 to 2^32 - 1.") from None
-
-
-def weight_values(weights: Any, name: str) -> AnyArray:
-    """Weights as float32 [K]; a Python sequence of numbers is converted, arrays must be float32 already."""
-    if isinstance(weights, (list, tuple)):
-        return np.asarray(weights, dtype=np.float32)
-    return view(weights, name)
 
 
 def empty_like(array: Array, shape: tuple[int, ...]) -> Array:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastes import _core
-from fastes.kernels.arrays import Array, dtype_name, empty_like, row_numbers, view, weight_values
+from fastes.kernels.arrays import Array, bits_view, dtype_name, empty_like, row_numbers, view
 from fastes.types import UInt32Array
 
 KINDS = ("normal",)
@@ -71,7 +71,7 @@ def normal(
 def perturb(
     theta: Array,
     rows: Any,
-    scales: Any,
+    scales: Array,
     *,
     seed: int,
     generation: int = 0,
@@ -89,18 +89,19 @@ def perturb(
     Raises ValueError for shapes, ranges, contiguity and shared memory; TypeError for dtypes.
     """
     check_kind(kind)
-    center, numbers, factors = view(theta, "theta"), row_numbers(rows), weight_values(scales, "scales")
+    center, numbers, factors = view(theta, "theta"), row_numbers(rows), view(scales, "scales")
     shape = (len(numbers), center.size)
     if out is None:
         out = empty_like(theta, shape)
     elif tuple(out.shape) != shape:
         raise ValueError(f"out must have shape {shape}, not {tuple(out.shape)}.")
-    _core.perturb(center, numbers, factors, seed, generation, stream, offset, view(out, "out"), dtype_name(out))
+    bits = bits_view(out, "out")
+    _core.perturb(center, numbers, factors, seed, generation, stream, offset, bits, dtype_name(out))
     return out
 
 
 def weighted_sum(
-    weights: Any,
+    weights: Array,
     rows: Any,
     dim: int,
     *,
@@ -124,8 +125,8 @@ def weighted_sum(
         out = empty_like(weights, (dim,))
     elif len(out) != dim:
         raise ValueError(f"out must hold dim = {dim} elements, not {len(out)}.")
-    factors = weight_values(weights, "weights")
-    _core.weighted_sum(factors, row_numbers(rows), seed, generation, stream, offset, view(out, "out"))
+    numbers = row_numbers(rows)
+    _core.weighted_sum(view(weights, "weights"), numbers, seed, generation, stream, offset, view(out, "out"))
     return out
 
 

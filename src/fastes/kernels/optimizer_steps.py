@@ -10,14 +10,14 @@ import math
 from typing import Any
 
 from fastes import _core
-from fastes.kernels.arrays import Array, empty_like, row_numbers, view, weight_values
+from fastes.kernels.arrays import Array, empty_like, row_numbers, view
 from fastes.kernels.noise import check_kind
 
 
 def sgd_step(
     theta: Array,
     momentum_buffer: Array | None,
-    weights: Any,
+    weights: Array,
     rows: Any,
     *,
     seed: int,
@@ -48,7 +48,7 @@ def sgd_step(
     _core.sgd_step(
         view(theta, "theta"),
         None if momentum_buffer is None else view(momentum_buffer, "momentum_buffer"),
-        weight_values(weights, "weights"),
+        view(weights, "weights"),
         row_numbers(rows),
         seed,
         generation,
@@ -69,7 +69,7 @@ def adam_step(
     theta: Array,
     m: Array,
     v: Array,
-    weights: Any,
+    weights: Array,
     rows: Any,
     *,
     seed: int,
@@ -101,7 +101,7 @@ def adam_step(
         view(theta, "theta"),
         view(m, "m"),
         view(v, "v"),
-        weight_values(weights, "weights"),
+        view(weights, "weights"),
         row_numbers(rows),
         seed,
         generation,

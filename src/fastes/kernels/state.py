@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastes import _core
-from fastes.kernels.arrays import view
+from fastes.kernels.arrays import bits_view, dtype_name
 from fastes.kernels.noise import normal, perturb, weighted_sum
 
 
@@ -17,9 +17,9 @@ def digest(*arrays: Any) -> str:
     """BLAKE2b-128 of the arrays' dtypes, shapes and bytes, as 32 hexadecimal characters."""
     hasher = hashlib.blake2b(digest_size=16)
     for array in arrays:
-        values = np.ascontiguousarray(view(array, "array"))
+        values = np.ascontiguousarray(bits_view(array, "array"))
         little = values.astype(values.dtype.newbyteorder("<"), copy=False)
-        hasher.update(f"{little.dtype.str}{little.shape}".encode())
+        hasher.update(f"{dtype_name(array)}{little.shape}".encode())
         hasher.update(little.reshape(-1).view(np.uint8).data)
     return hasher.hexdigest()
 

@@ -49,7 +49,8 @@ def environment_seeds(
 def evaluation_seeds(seed: int, generation: int, episodes: int) -> UInt32Array:
     """Seeds of episodes that no member has seen, to evaluate the centre on: uint32 [episodes]."""
     rows = np.array([_EVALUATION_ROW], np.uint32)
-    return _words(seed, generation, Stream.ENVIRONMENT_SEEDS, rows, episodes)[0]
+    words: UInt32Array = _words(seed, generation, Stream.ENVIRONMENT_SEEDS, rows, episodes)[0]
+    return words
 
 
 def member_seeds(seed: int, generation: int, first: int, members: int) -> UInt32Array:

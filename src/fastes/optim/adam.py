@@ -27,8 +27,8 @@ class Adam(Optimizer):
     def __post_init__(self) -> None:
         """Checks the settings."""
         check_settings("adam", {"lr": self.lr, "eps": self.eps}, {"l2": self.l2, "weight_decay": self.weight_decay})
-        if not all(0.0 <= beta < 1.0 for beta in self.betas):
-            raise ValueError(f"adam: betas must be from 0 to below 1, not {self.betas}.")
+        if len(self.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in self.betas):
+            raise ValueError(f"adam: betas must be two numbers from 0 to below 1, not {self.betas}.")
 
     def init(self, dim: int) -> OptimizerState:
         """First and second moments of zero."""

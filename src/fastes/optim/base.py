@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
@@ -43,8 +44,8 @@ class Optimizer(ABC):
 def check_settings(name: str, positive: dict[str, float], not_negative: dict[str, float]) -> None:
     """Raises ValueError naming the first setting out of range."""
     for key, value in positive.items():
-        if not value > 0:
-            raise ValueError(f"{name}: {key} must be above 0, not {value}.")
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name}: {key} must be above 0 and finite, not {value}.")
     for key, value in not_negative.items():
-        if not value >= 0:
-            raise ValueError(f"{name}: {key} must not be negative, not {value}.")
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name}: {key} must not be negative and finite, not {value}.")

@@ -45,6 +45,8 @@ def _module(spec: PolicySpec, interface: Interface, arguments: dict[str, Any]) -
             return spec(interface)
         except ValueError as error:
             raise PolicyError(str(error)) from error
+        except RuntimeError as error:  # as torch reports that there is not enough memory
+            raise PolicyError(f"the policy {spec!r} cannot be made: {error}. Make it smaller.") from error
     factory = imported(spec, PolicyError) if isinstance(spec, str) else spec
     if not callable(factory):
         raise PolicyError(f"the policy must be a module, a class, a factory or 'module:callable', not {factory!r}.")
@@ -52,7 +54,10 @@ def _module(spec: PolicySpec, interface: Interface, arguments: dict[str, Any]) -
 
 
 def _called(factory: Callable[..., nn.Module], interface: Interface, arguments: dict[str, Any]) -> nn.Module:
-    signature = inspect.signature(factory)
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError) as error:
+        raise PolicyError(f"the policy factory {factory!r} does not tell its parameters: {error}. Wrap it.") from error
     offered = {"interface": interface} | {name: getattr(interface, name) for name in _OFFERED[1:]}
     given = {name: value for name, value in offered.items() if name in signature.parameters} | arguments
     name = getattr(factory, "__qualname__", repr(factory))
@@ -66,7 +71,9 @@ def _called(factory: Callable[..., nn.Module], interface: Interface, arguments: 
     try:
         return factory(**given)
     except Exception as error:
-        raise PolicyError(f"the policy factory {name} raised {type(error).__name__}: {error}") from error
+        raise PolicyError(
+            f"the policy factory {name} raised {type(error).__name__}: {error}. It was called with {given}."
+        ) from error
 
 
 def imported(path: str, error_type: type[Exception]) -> Any:
@@ -78,8 +85,8 @@ def imported(path: str, error_type: type[Exception]) -> Any:
         found: Any = importlib.import_module(module_name)
         for part in name.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a module may raise anything while it is imported
         raise error_type(
-            f"{path!r} cannot be imported: {error}. Run where {module_name} can be found, or add it to PYTHONPATH."
+            f"{path!r} cannot be imported: {type(error).__name__}: {error}. Run where {module_name} can be found, or add it to PYTHONPATH."
         ) from error
     return found

@@ -103,7 +103,7 @@ class Policy:
         return module
 
     def __getstate__(self) -> bytes:
-        """The module alone, as bytes: between processes torch would send a tensor as a file of shared memory instead."""
+        """The module alone, as bytes: torch would send a tensor as the descriptor of a file that may be closed by then."""
         buffer = io.BytesIO()
         torch.save(self.module, buffer)
         return buffer.getvalue()

@@ -33,6 +33,8 @@ class MLP(Factory):
             raise ValueError(f"mlp: hidden widths must be above 0, not {self.hidden}.")
         if self.activation not in _ACTIVATIONS:
             raise ValueError(f"mlp: activation must be one of {', '.join(_ACTIVATIONS)}, not {self.activation!r}.")
+        if interface.observation_size == 0:
+            raise ValueError("mlp: this problem shows a policy nothing. Leave [policy] out, or use kind = 'vector'.")
         widths = (interface.observation_size, *self.hidden, interface.action_size)
         layers: list[nn.Module] = [nn.Flatten()]
         for inputs, outputs in itertools.pairwise(widths):

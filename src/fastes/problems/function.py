@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastes.errors import ProblemError
+from fastes.errors import PolicyError, ProblemError
+from fastes.kernels import MAX_ELEMENTS
 from fastes.noise import Generation
 from fastes.policies import Interface, Policy, PolicySpec, Vector
 from fastes.policies.build import imported
@@ -66,14 +67,15 @@ class Function(Problem):
 
     def __post_init__(self) -> None:
         """Checks the settings. Raises ProblemError."""
-        if self.dim < 1:
-            raise ProblemError(f"problem.dim must be at least 1, not {self.dim}.")
+        if not 1 <= self.dim <= MAX_ELEMENTS:
+            raise ProblemError(f"problem.dim must be from 1 to 2^34, not {self.dim}.")
         if isinstance(self.function, str) and self.function not in FUNCTIONS and ":" not in self.function:
             known = ", ".join(FUNCTIONS)
             raise ProblemError(f"problem.function must be one of {known}, or 'module:callable', not {self.function!r}.")
 
     def interface(self) -> Interface:
         """A policy sees nothing and gives D numbers."""
+        self.open().close()
         return Interface((0,), self.dim)
 
     def default_policy(self) -> PolicySpec:
@@ -83,28 +85,30 @@ class Function(Problem):
     def open(self) -> Session:
         """See `Problem.open`."""
         if isinstance(self.function, str) and self.function in FUNCTIONS:
-            return _Vectorised(FUNCTIONS[self.function])
+            return _Vectorised(self.dim, FUNCTIONS[self.function])
         function = imported(self.function, ProblemError) if isinstance(self.function, str) else self.function
-        return _OneByOne(function)
+        return _OneByOne(self.dim, function)
 
 
 @dataclass(frozen=True, slots=True)
 class _Vectorised(Session):
+    dim: int
     function: VectorFunction
 
     def evaluate(self, policy: Policy, unit: Generation, seeds: UInt32Array, draws: UInt32Array) -> Outcome:
         with np.errstate(over="ignore", invalid="ignore"):  # a fitness that is not finite is reported by name later
-            values = self.function(unit.materialize().astype(np.float64))
+            values = self.function(_vectors(unit, self.dim).astype(np.float64))
         return Outcome(values[:, np.newaxis], np.ones(len(unit), np.uint32))
 
 
 @dataclass(frozen=True, slots=True)
 class _OneByOne(Session):
+    dim: int
     function: Callable[[Float32Array], float]
 
     def evaluate(self, policy: Policy, unit: Generation, seeds: UInt32Array, draws: UInt32Array) -> Outcome:
         returns = np.empty((len(unit), 1))
-        for i, vector in enumerate(unit.materialize()):
+        for i, vector in enumerate(_vectors(unit, self.dim)):
             try:
                 returns[i, 0] = float(self.function(vector))
             except Exception as error:
@@ -113,3 +117,12 @@ class _OneByOne(Session):
                     f"{unit.index}: {error}. It must take a float32 vector and give a number."
                 ) from error
         return Outcome(returns, np.ones(len(unit), np.uint32))
+
+
+def _vectors(unit: Generation, dim: int) -> Float32Array:
+    if unit.theta.size != dim:
+        raise PolicyError(
+            f"the policy has {unit.theta.size} parameters, but problem.dim is {dim}: a function is evaluated at the "
+            'parameters themselves. Leave [policy] out, or use kind = "vector".'
+        )
+    return unit.materialize()

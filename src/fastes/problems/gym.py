@@ -74,13 +74,14 @@ class Gym(Problem):
 
         try:
             if not isinstance(self.env, str):
-                return self.env(**self.env_args)  # type: ignore[no-any-return]
-            if ":" in self.env and self.env not in gymnasium.registry:
-                return imported(self.env, ProblemError)(**self.env_args)  # type: ignore[no-any-return]
-            return gymnasium.make(self.env, **self.env_args)
+                env = self.env(**self.env_args)
+            elif ":" in self.env and self.env not in gymnasium.registry:
+                env = imported(self.env, ProblemError)(**self.env_args)
+            else:
+                env = gymnasium.make(self.env, **self.env_args)
         except gymnasium.error.UnregisteredEnv as error:
             raise ProblemError(
-                f"problem.env: {error} Installed ids are listed by "
+                f"problem.env = {self.env!r}: {error} Installed ids are listed by "
                 "`python -c 'import gymnasium; gymnasium.pprint_registry()'`; families such as MuJoCo or Atari "
                 "need their extra: pip install 'fastes[mujoco]'."
             ) from error
@@ -88,8 +89,12 @@ class Gym(Problem):
             raise
         except Exception as error:
             raise ProblemError(
-                f"problem.env: {self.env!r} cannot be made with {self.env_args}: {type(error).__name__}: {error}"
+                f"problem.env: {self.env!r} cannot be made with the arguments {self.env_args}: {type(error).__name__}: "
+                f"{error}. Check it and problem.env_args."
             ) from error
+        if not isinstance(env, gymnasium.Env):
+            raise ProblemError(f"problem.env: {self.env!r} gave a {type(env).__name__}, not a gymnasium.Env.")
+        return env
 
 
 class GymSession(Session):
