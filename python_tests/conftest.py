@@ -32,9 +32,9 @@ def no_leftover_processes() -> Iterator[None]:
     before = set(psutil.Process().children(recursive=True))
     yield
     left = set(psutil.Process().children(recursive=True)) - before
-    # Python's own tracker of shared resources stays until the interpreter ends, once anything was spawned.
-    left = {process for process in left if "resource_tracker" not in " ".join(process.cmdline())}
-    assert not left
+    # Python's own servers stay until the interpreter ends, once anything was spawned.
+    servers = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+    assert not [process for process in left if not any(name in " ".join(process.cmdline()) for name in servers)]
 
 
 @pytest.fixture

@@ -66,8 +66,9 @@ def changed(tables: Tables, **changes: Any) -> Tables:
     copied = copy.deepcopy(tables)
     for key, value in changes.items():
         if isinstance(value, dict):
-            value = {k: v for k, v in (copied.get(key, {}) | value).items() if v is not None}
-        copied[key] = value
+            copied[key] = {k: v for k, v in (copied.get(key, {}) | value).items() if v is not None}
+        else:
+            copied[key] = value
     return copied
 
 

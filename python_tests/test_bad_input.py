@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -352,41 +353,80 @@ def test_a_full_disk_loses_nothing(
     assert clean.digest in capsys.readouterr().out
 
 
-def test_a_disk_that_is_really_full(tmp_path: Path, start_fastes: Any) -> None:
-    """A file system of 400 KiB, its checkpoints a third of that; then it gets larger and the run ends as it should."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "fastes-test", disk], capture_output=True, check=False
-    )
-    if mount.returncode:
-        pytest.skip("may not mount a file system here")
-    try:
-        tables = changed(
-            FUNCTION,
-            problem={"dim": 12_000},
-            output={"dir": str(disk / "run"), "checkpoint_every": 1, "keep": 3, "tensorboard": True},
-        )
-        clean = run(changed(tables, output={"dir": str(tmp_path / "clean")}))
-        write_config(tmp_path / "run.toml", tables)
-        process = start_fastes("train", "run.toml")
-        _, err = process.communicate(timeout=60)
-        assert process.returncode == 2, err
-        message = err.splitlines()[-1]
-        assert "Traceback" not in err
-        assert "No space left on device" in message
-        assert "generation-00000001.safetensors is intact" in message
-        assert message.endswith("then resume the run.")
-        before = contents(disk / "run")
-        assert [name for name in before if name.endswith(".tmp")] == []
-        shutil.copytree(disk / "run", tmp_path / "copy")
-        subprocess.run(["mount", "-o", "remount,size=4m", disk], check=True)
-        resumed = start_fastes("train", "--resume", disk / "run")
-        out, err = resumed.communicate(timeout=60)
-        assert (resumed.returncode, err) == (0, "")
-        assert clean.digest in out
-    finally:
-        subprocess.run(["umount", disk], check=True)
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Makes a file system of the size given, or gives it another; skips where one may not."""
+    path = tmp_path / "disk"
+    path.mkdir()
+
+    def of_size(size: str) -> Path:
+        options = f"remount,size={size}" if path.is_mount() else f"size={size}"
+        mount = ["mount", "-t", "tmpfs", "-o", options, "fastes-test", path]
+        if subprocess.run(mount, capture_output=True, check=False).returncode:
+            pytest.skip("may not mount a file system here")
+        return path
+
+    yield of_size
+    if path.is_mount():
+        subprocess.run(["umount", path], check=True)
+
+
+@pytest.mark.parametrize(
+    ("size", "changes", "words"),
+    [
+        (
+            "400k",  # a checkpoint is a third of it
+            {"problem": {"dim": 12_000}, "output": {"checkpoint_every": 1}},
+            ["Cannot write the checkpoint", "generation-00000001.safetensors is intact"],
+        ),
+        (
+            "60k",
+            {"generations": 300, "problem": {"dim": 30}, "output": {"checkpoint_every": 1000}},
+            ["Cannot write generation", "journal.bin", "What was written before it is intact"],
+        ),
+    ],
+)
+def test_a_disk_that_is_really_full(
+    size: str,
+    changes: dict[str, Any],
+    words: list[str],
+    tmp_path: Path,
+    disk: Callable[[str], Path],
+    start_fastes: Any,
+) -> None:
+    """Even where reporters fail first, one paragraph ends it; on a larger disk the run then ends as it should."""
+    path = disk(size)
+    tables = changed(FUNCTION, **changes)
+    clean = run(changed(tables, output={"dir": str(tmp_path / "clean")}))
+    write_config(tmp_path / "run.toml", changed(tables, output={"dir": str(path / "run"), "tensorboard": True}))
+    process = start_fastes("train", "run.toml")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2, err
+    *warnings, message = err.splitlines()
+    for word in (*words, "No space left on device", "then resume the run."):
+        assert word in paragraph(message + "\n")
+    for warning in warnings:
+        assert warning.startswith("fastes: warning: ")
+        assert "No space left on device" in warning
+    assert not list((path / "run").rglob("*.tmp"))
+    disk("4m")
+    resumed = start_fastes("train", "--resume", path / "run")
+    out, err = resumed.communicate(timeout=60)
+    assert (resumed.returncode, err) == (0, "")
+    assert clean.digest in out
+
+
+def test_a_disk_that_was_full_from_the_start(
+    disk: Callable[[str], Path], in_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing was run there, so that the same directory serves once there is space."""
+    path = disk("4k")
+    write_config(in_directory / "run.toml", changed(FUNCTION, output={"dir": str(path / "run")}))
+    assert "There is no earlier checkpoint" in fails(capsys, "train", "run.toml")
+    assert "No space left on device" in fails(capsys, "train", "--resume", path / "run")
+    disk("4m")
+    assert cli.main(["train", "--resume", str(path / "run")]) == 0
+    assert run(changed(FUNCTION, output={"dir": "clean"})).digest in capsys.readouterr().out
 
 
 # --- resuming --------------------------------------------------------------------------------------------------------

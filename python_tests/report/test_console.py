@@ -25,6 +25,7 @@ SUMMARY = RunSummary(
     digest="0123456789abcdef" * 2,
     evaluation_mean=487.25,
     evaluation_std=12.5,
+    evaluation_episodes=20,
     policy_path=Path("runs/a/policy.safetensors"),
     resume_hint=None,
 )
@@ -179,7 +180,7 @@ def test_the_summary(terminal: bool) -> None:
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.output.getvalue())
     for expected in (
         "interrupted after 50 generations",
-        "487.2 ± 12.5 over episodes",
+        "487.2 ± 12.5 over 20 episodes",
         "12,800",
         "6,400,000",
         "1:02:05",

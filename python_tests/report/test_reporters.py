@@ -11,7 +11,7 @@ import pytest
 from fastes.report import GenerationReport, Reporter, Reporters, RunInfo, RunSummary
 
 INFO = RunInfo(Path("run"), "title", 2, 0, 4, 3, {})
-SUMMARY = RunSummary("finished", 2, 8, 80, 1.0, "00" * 16, 1.0, 0.5, None, None)
+SUMMARY = RunSummary("finished", 2, 8, 80, 1.0, "00" * 16, 1.0, 0.5, 20, None, None)
 REPORT = GenerationReport(1, {"fitness/mean": 1.0}, np.zeros(4, np.float32), 0.5)
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +20,17 @@ from fastes.errors import ConfigError, FastesError, StorageError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; gives the exit status."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # where the terminal has no plus-minus sign, a question mark will do
     # A script finds modules beside it; so does a command, for "module:callable" in a configuration.
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    if "" not in sys.path:
+        sys.path.insert(0, "")
     try:
         _check_environment()
-        return int(options.command(options) or 0)
+        with contextlib.nullcontext() if options.debug else _without_tracebacks():
+            status = int(options.command(options) or 0)
+        print(end="", flush=True)
+        return status
     except FastesError as error:
         if options.debug:
             raise
@@ -31,11 +41,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"fastes: out of memory: {error}. Lower algorithm.population or the policy's size.", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read what we print has left, as in `fastes info | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         if options.debug:
             raise
         print("fastes: stopped at once; the last checkpoint and the journal are whole.", file=sys.stderr)
         return 130
+
+
+@contextlib.contextmanager
+def _without_tracebacks() -> Iterator[None]:
+    """Within, warnings are a line each, and so is the end of a thread such as TensorBoard's on a full disk."""
+
+    def show(message: Warning | str, *details: object, **options: object) -> None:
+        sys.stderr.write(f"fastes: warning: {message}\n")  # at once: threads may write between
+
+    previous = threading.excepthook
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        threading.excepthook = lambda ended: show(f"a thread ended: {ended.exc_type.__name__}: {ended.exc_value}")
+        try:
+            yield
+        finally:
+            threading.excepthook = previous
 
 
 def _check_environment() -> None:
@@ -90,9 +120,12 @@ def _evaluate(options: argparse.Namespace) -> None:
         returns = evaluator.evaluate_center(policy.theta(), options.seed, 0, options.episodes)
     finally:
         evaluator.close()
-    error = returns.std(ddof=1) / np.sqrt(len(returns)) if len(returns) > 1 else float("nan")
+    mean = f"mean {returns.mean():.4g}"
+    if len(returns) == 1:  # a function's value is the same every time
+        print(f"1 episode: {mean}")
+        return
     print(
-        f"{len(returns)} episodes: mean {returns.mean():.4g} ± {error:.2g} (standard error), "
+        f"{len(returns)} episodes: {mean} ± {returns.std(ddof=1) / np.sqrt(len(returns)):.2g} (standard error), "
         f"median {np.median(returns):.4g}, from {returns.min():.4g} to {returns.max():.4g}"
     )
 
@@ -120,9 +153,8 @@ def _info(options: argparse.Namespace) -> None:
 
     details: dict[str, Any] = {"fastes": __version__} | kernels.info()
     for key, value in details.items():
-        if isinstance(value, bool):
-            value = "yes" if value else "no"
-        print(f"{key:12} {', '.join(value) if isinstance(value, list) else value}")
+        text = ", ".join(value) if isinstance(value, list) else value
+        print(f"{key:12} {('no', 'yes')[value] if isinstance(value, bool) else text}")
 
 
 def _bench(options: argparse.Namespace) -> int:

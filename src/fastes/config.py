@@ -31,9 +31,9 @@ _NUMBERS = ("seed", "generations", "unit_size")
 
 
 def read_tables(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file. Raises ConfigError if it cannot be read, is no TOML, or has other tables."""
+    """The tables of a TOML file. Raises ConfigError if it cannot be read or is no TOML."""
     try:
-        return _check_tables(tomllib.loads(path.read_text(encoding="utf-8")))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"the configuration {path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -57,7 +57,8 @@ def with_settings(tables: dict[str, Any], settings: Iterable[str]) -> dict[str, 
             if not isinstance(table, dict):
                 raise ConfigError(f"--set {setting}: {parent} is a value, not a table.")
         table[key] = _toml_value(text.strip())
-    return _check_tables(changed)
+    _check_tables(changed)
+    return changed
 
 
 def _toml_value(text: str) -> Any:
@@ -67,12 +68,11 @@ def _toml_value(text: str) -> Any:
         return text
 
 
-def _check_tables(tables: dict[str, Any]) -> dict[str, Any]:
+def _check_tables(tables: dict[str, Any]) -> None:
     _check_keys(tables, (*_NUMBERS, *_TABLES), "")
     for name in _TABLES:
         if not isinstance(tables.get(name, {}), dict):
             raise ConfigError(f"{name} must be a table, [{name}], not {tables[name]!r}.")
-    return tables
 
 
 def trainer(tables: dict[str, Any], **options: Any) -> Trainer:
@@ -80,6 +80,7 @@ def trainer(tables: dict[str, Any], **options: Any) -> Trainer:
 
     Raises ConfigError naming the key that is unknown or ill-typed and the nearest valid one.
     """
+    _check_tables(tables)
     numbers = {name: _value(int, tables[name], name) for name in _NUMBERS if name in tables}
     problem = tables.get("problem", {})
     policy, arguments = _policy(tables.get("policy"))
@@ -100,6 +101,7 @@ def trainer(tables: dict[str, Any], **options: Any) -> Trainer:
 
 def algorithm(tables: dict[str, Any]) -> Algorithm:
     """The algorithm of the tables [algorithm] and [optimizer]. Raises ConfigError."""
+    _check_tables(tables)
     optimizer = typing.cast(Optimizer, _of_kind(OPTIMIZERS, tables.get("optimizer", {}), "optimizer"))
     table = {"kind": "openai_es"} | tables.get("algorithm", {})
     return typing.cast(Algorithm, _of_kind(ALGORITHMS, table, "algorithm", optimizer=optimizer))
@@ -185,7 +187,7 @@ def _call(factory: Callable[..., Any], arguments: dict[str, Any], where: str) ->
     except FastesError:
         raise
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"[{where}]: {error}") from error
+        raise ConfigError(f"[{where}]: {str(error).removesuffix('.')}.") from error
 
 
 def _check_keys(table: dict[str, Any], known: Sequence[str], where: str) -> None:
@@ -197,7 +199,9 @@ def _check_keys(table: dict[str, Any], known: Sequence[str], where: str) -> None
 
 
 def _hint(word: Any, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(word), list(known), n=1)
+    choices = list(known)
+    beginnings = [choice for choice in choices if str(word).startswith(choice)]  # such as env of environment
+    near = difflib.get_close_matches(str(word), choices, n=1) or beginnings
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

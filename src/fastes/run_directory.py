@@ -7,6 +7,7 @@ policy.safetensors, policy.json, result.json    at the end
 
 from __future__ import annotations
 
+import glob
 import itertools
 import json
 import os
@@ -52,8 +53,8 @@ def free_directory(wanted: Path) -> Path:
 
 
 def holds_run(path: Path) -> bool:
-    """Whether a run was started in this directory."""
-    return os.path.exists(path / "journal.bin") or os.path.exists(path / "checkpoints")  # false where we may not look
+    """Whether a run was started in this directory; where we may not look it was not."""
+    return bool(glob.glob("journal.bin", root_dir=path) or glob.glob("checkpoints/*", root_dir=path))
 
 
 class RunDirectory:

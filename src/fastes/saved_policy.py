@@ -22,8 +22,8 @@ def save_policy(directory: Path, module: nn.Module, config: dict[str, Any], dige
         temporary.replace(path)
     except (OSError, safetensors.SafetensorError) as error:
         raise StorageError(
-            f"the policy cannot be written to {path}: {error}. The last checkpoint is intact: free some space or make the "
-            f"directory writable, then resume the run."
+            f"the policy cannot be written to {path}: {error}. The last checkpoint is intact: free some space or make "
+            f"the directory writable, then resume the run."
         ) from error
     tables = {key: config[key] for key in ("seed", "problem", "policy")}
     write_json(directory / "policy.json", tables | {"module": type(module).__name__, "digest": digest})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shlex
 import signal
 import threading
 import time
@@ -267,8 +268,11 @@ class Trainer:
             digest=result.digest,
             evaluation_mean=result.evaluation_mean,
             evaluation_std=result.evaluation_std,
+            evaluation_episodes=self.evaluation.episodes,
             policy_path=None if path is None else path / "policy.safetensors",
-            resume_hint=f"fastes train --resume {path}" if path and result.status == "interrupted" else None,
+            resume_hint=f"fastes train --resume {shlex.quote(str(path))}"
+            if path and result.status == "interrupted"
+            else None,
         )
 
     def _info(self, directory: RunDirectory | None, progress: Progress, dim: int) -> RunInfo:
@@ -357,8 +361,8 @@ def train(
     """Trains a policy on a problem and gives the `Result`; fitness is maximised.
 
     policy: an nn.Module, settings such as `policies.MLP`, a class, a factory or "module:callable"; None for the
-    problem's own; executor: "inline", "local", or settings of one; output: directory to write the run to, None for none;
-    reporters: None for the console.
+    problem's own; executor: "inline", "local", or settings of one; output: directory to write the run to, None for
+    none; reporters: None for the console.
 
     Raises a FastesError with what is wrong and what to do.
     """

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import get_args
 
 import numpy as np
 
@@ -45,7 +46,11 @@ class OpenAIES(Algorithm):
             raise ValueError(f"algorithm.population must be even, pairs of two, up to 2^33, not {self.population}.")
         if not 0 < self.sigma < math.inf:
             raise ValueError(f"algorithm.sigma must be above 0 and finite, not {self.sigma}.")
-        for name, value, known in (("shaping", self.shaping, SHAPINGS), ("noise", self.noise, KINDS)):
+        for name, value, known in (
+            ("shaping", self.shaping, tuple(SHAPINGS)),
+            ("noise", self.noise, KINDS),
+            ("nan_fitness", self.nan_fitness, get_args(NanFitness)),
+        ):
             if value not in known:
                 raise ValueError(f"algorithm.{name} must be one of {', '.join(known)}, not {value!r}.")
 

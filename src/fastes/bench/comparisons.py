@@ -79,9 +79,9 @@ def default(size: Size | None = None, step_size: Size | None = None) -> list[Com
         for group in (noise.weighted_sum(size), noise.perturb(size), steps.adam_step(step_size))
     )
     one, torch_loop = sums[isa], sums["torch.randn loop"]
-    avx512_floor = "" if isa == "avx512" else "a floor of avx512"
+    avx512_floor = "" if isa == "avx512" else "avx512 only"
     two_processors = "" if len(os.sched_getaffinity(0)) > 1 else "one processor"
-    two = replace(one, name=f"{isa}, two threads", threads=2)
+    two = replace(one, name=f"{isa}, 2 threads", threads=2)
     return [
         Comparison(f"weighted_sum {isa}", one, torch_loop, 8.0, avx512_floor),
         Comparison(f"weighted_sum {isa}", one, sums["noise table, np.dot"], 1.5, avx512_floor),
@@ -89,7 +89,7 @@ def default(size: Size | None = None, step_size: Size | None = None) -> list[Com
         Comparison(f"weighted_sum {isa}", one, noise.words_only(size), 0.5, avx512_floor),
         Comparison("weighted_sum avx2", sums.get("avx2"), torch_loop, 3.0, "" if "avx2" in sums else "no avx2"),
         Comparison(f"weighted_sum {two.name}", None if two_processors else two, one, 1.9, two_processors),
-        Comparison(f"perturb {isa}", members[isa], members["torch.randn loop"], 5.0),
+        Comparison(f"perturb {isa}", members[isa], members["torch.randn loop"], 5.0, avx512_floor),
         Comparison(f"adam_step {step_size}", adam[isa], adam["weighted_sum, torch step"]),
         Comparison(f"generation {size}", steps.generation(size)),
     ]

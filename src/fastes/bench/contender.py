@@ -54,7 +54,7 @@ class Contender:
     """One way to do one piece of work.
 
     work: does it once and gives its answer; right: whether that is the answer; normals: how many the work takes,
-    0 where that is no measure of it; isa: the instruction set of our kernels meanwhile (None: the one in use); threads: theirs.
+    0 where that is no measure of it; isa and threads: of our kernels meanwhile, isa None being the one in use.
     """
 
     group: str

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich import box
 from rich.table import Table
 
 from fastes import kernels
@@ -19,7 +20,7 @@ from fastes.bench.comparisons import Outcome
 from fastes.bench.rounds import Times
 from fastes.version import VERSION
 
-WIDTH = 120
+WIDTH = 126
 
 
 def machine() -> dict[str, Any]:
@@ -43,11 +44,12 @@ def description(machine: dict[str, Any]) -> str:
 
 def render(outcomes: Sequence[Outcome]) -> Table:
     """One row for each outcome: one thread unless it says otherwise, medians, ratios with their extremes."""
-    table = Table(title="one thread unless it says otherwise; ratios: median (least to most) over the rounds")
-    table.add_column("what", no_wrap=True)
-    table.add_column("against", no_wrap=True)
-    for heading in ("a call, ms", "G normals/s", "ratio", "floor"):
-        table.add_column(heading, justify="right")
+    title = "one thread unless it says otherwise; G/s: 10^9 normals a second; ratio: median (least to most) of rounds"
+    table = Table(title=title, box=box.SIMPLE_HEAD)
+    table.add_column("what")
+    table.add_column("against")
+    for heading in ("a call, ms", "G/s", "ratio", "floor"):
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("")
     for outcome in outcomes:
         table.add_row(
@@ -91,5 +93,5 @@ def _floor(outcome: Outcome) -> str:
 
 def _verdict(outcome: Outcome) -> str:
     if outcome.not_here:
-        return f"[dim]not here: {outcome.not_here}[/]"
+        return f"[dim]{outcome.not_here}[/]"
     return {True: "[green]ok[/]", False: "[red]missed[/]", None: ""}[outcome.met]

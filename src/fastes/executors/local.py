@@ -26,6 +26,11 @@ from fastes.types import Float32Array
 
 StartMethod = Literal["auto", "fork", "spawn", "forkserver"]
 
+_GUARD = (
+    "the policy and problem must be importable and the script's own code must stand under "
+    '`if __name__ == "__main__":`.'
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Local(ExecutorSettings):
@@ -120,7 +125,7 @@ class LocalExecutor(Executor):
             if worker.process.is_alive():
                 worker.process.kill()
                 worker.process.join()
-            worker.process.close()
+            _release(worker.process)
         self._workers.clear()
 
     def _new_worker(self) -> _Worker:
@@ -140,8 +145,7 @@ class LocalExecutor(Executor):
             ours.close()
             raise ExecutorError(
                 f"a worker process cannot be started: {type(error).__name__}: {error}. With start method "
-                f"{self._context.get_start_method()!r} the policy and problem must be importable and the script's own "
-                'code must stand under `if __name__ == "__main__":`; executor = "inline" needs neither.'
+                f'{self._context.get_start_method()!r} {_GUARD} executor = "inline" needs neither.'
             ) from error
         finally:
             theirs.close()
@@ -160,16 +164,24 @@ class LocalExecutor(Executor):
         worker.process.join()
         deaths[unit.first] = deaths.get(unit.first, 0) + 1
         if deaths[unit.first] >= self._settings.max_deaths:
+            method = self._context.get_start_method()
+            guard = "" if method == "fork" else f"With start method {method!r} {_GUARD} "
             raise ExecutorError(
                 f"{deaths[unit.first]} worker processes died while evaluating members {unit.first} to "
                 f"{unit.first + len(unit) - 1} of generation {unit.index} (the last with exit code "
-                f"{worker.process.exitcode}; -9 is often the system running out of memory). "
+                f"{worker.process.exitcode}; -9 is often the system running out of memory). {guard}"
                 'Try fewer executor.workers, or executor = "inline" to see what happens.'
             )
         worker.connection.close()
-        worker.process.close()
+        _release(worker.process)
         self._workers[self._workers.index(worker)] = self._new_worker()
         return unit
+
+
+def _release(process: Any) -> None:
+    """Frees an ended process; where children are not waited for (SIGCHLD ignored) it may seem to be alive."""
+    with contextlib.suppress(ValueError):
+        process.close()
 
 
 def _received(connection: Connection) -> UnitResult | Failure | None:

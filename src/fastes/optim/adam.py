@@ -25,7 +25,8 @@ class Adam(Optimizer):
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        """Checks the settings."""
+        """Checks the settings; a list of betas will do."""
+        object.__setattr__(self, "betas", tuple(self.betas))
         check_settings("adam", {"lr": self.lr, "eps": self.eps}, {"l2": self.l2, "weight_decay": self.weight_decay})
         if len(self.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in self.betas):
             raise ValueError(f"adam: betas must be two numbers from 0 to below 1, not {self.betas}.")

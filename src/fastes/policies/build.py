@@ -87,6 +87,7 @@ def imported(path: str, error_type: type[Exception]) -> Any:
             found = getattr(found, part)
     except Exception as error:  # a module may raise anything while it is imported
         raise error_type(
-            f"{path!r} cannot be imported: {type(error).__name__}: {error}. Run where {module_name} can be found, or add it to PYTHONPATH."
+            f"{path!r} cannot be imported: {type(error).__name__}: {error}. Run where {module_name} can be found, or "
+            "add it to PYTHONPATH."
         ) from error
     return found

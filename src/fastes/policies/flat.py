@@ -58,6 +58,11 @@ class Policy:
         self._parameters: list[nn.Parameter] = []
         offset = 0
         for name, parameter in self.module.named_parameters():
+            if isinstance(parameter, nn.UninitializedParameter):
+                raise PolicyError(
+                    f"the policy {type(self.module).__name__} has a parameter {name} without a shape: call the module "
+                    "once on an observation before it is given, or use a layer that is not lazy."
+                )
             if parameter.requires_grad and parameter.is_floating_point():
                 dtype = str(parameter.dtype).removeprefix("torch.")
                 entries.append(Entry(name, tuple(parameter.shape), dtype, offset, parameter.numel()))
@@ -103,7 +108,7 @@ class Policy:
         return module
 
     def __getstate__(self) -> bytes:
-        """The module alone, as bytes: torch would send a tensor as the descriptor of a file that may be closed by then."""
+        """The module alone, as bytes: torch would send the descriptors of files that are closed by then."""
         buffer = io.BytesIO()
         torch.save(self.module, buffer)
         return buffer.getvalue()

@@ -25,6 +25,10 @@ class MLP(Factory):
     activation: Literal["tanh", "relu", "elu", "silu", "gelu", "identity"] = "tanh"
     bias: bool = True
 
+    def __post_init__(self) -> None:
+        """A list of widths will do."""
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+
     def __call__(self, interface: Interface) -> nn.Module:
         """See `Factory`."""
         from torch import nn

@@ -160,7 +160,7 @@ class GymSession(Session):
                 f"{self.interface.observation_shape}; the action space {self._env.action_space} needs a tensor of "
                 f"shape (1, {size}). Give the last layer {size} output{'s' if size != 1 else ''}."
             )
-        return output[0].numpy()  # type: ignore[no-any-return]
+        return output[0].float().numpy()  # type: ignore[no-any-return]
 
 
 def _shape_text(output: Any) -> str:

@@ -47,8 +47,8 @@ class GenerationReport:
 class RunSummary:
     """How a run ended: the contents of `result.json`, and where to find the rest.
 
-    status: "finished", "interrupted" or "failed"; evaluation_mean, evaluation_std: over the final policy's
-    episodes, None when it was not evaluated; resume_hint: the command that continues an interrupted run.
+    status: "finished", "interrupted" or "failed"; evaluation_mean, evaluation_std: over
+    `evaluation_episodes` episodes of the final policy, None when it was not evaluated; resume_hint: the command that continues an interrupted run.
     """
 
     status: str
@@ -59,6 +59,7 @@ class RunSummary:
     digest: str
     evaluation_mean: float | None
     evaluation_std: float | None
+    evaluation_episodes: int
     policy_path: Path | None
     resume_hint: str | None
 

@@ -175,12 +175,10 @@ class ConsoleReporter(Reporter):
             self._print(f"Continue with: {summary.resume_hint}")
 
     def _evaluation(self, summary: RunSummary) -> str:
-        if summary.evaluation_mean is None:
+        if summary.evaluation_mean is None or summary.evaluation_std is None:
             return "none"
-        if summary.evaluation_std is None:
-            return _number(summary.evaluation_mean)
         sign = "+-" if self._console.options.ascii_only else "±"
-        return f"{_number(summary.evaluation_mean)} {sign} {_number(summary.evaluation_std)} over episodes"
+        return f"{_number(summary.evaluation_mean)} {sign} {_number(summary.evaluation_std)} over {summary.evaluation_episodes} episodes"
 
     def _print(self, text: str | Text) -> None:
         """A line as it is: brackets are no markup, and long lines are left to the terminal."""

@@ -1,0 +1,128 @@
+"""What every executor has to do. Derive from `ExecutorConformance` and give `settings`; pytest collects the rest.
+
+class TestMine(ExecutorConformance):
+    @pytest.fixture
+    def settings(self) -> ExecutorSettings:
+        return Mine()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import specimens
+
+from fastes.errors import PolicyError, ProblemError
+from fastes.evaluator import Evaluator
+from fastes.executors import Executor, ExecutorSettings
+from fastes.messages import Evaluations, in_member_order
+from fastes.noise import Generation, mirrored_rows, mirrored_signs
+from fastes.policies import MLP, PolicySpec, Vector, build
+from fastes.problems import Function, Gym, Problem
+
+SPHERE = Function("specimens:sphere", dim=50)
+
+
+def evaluator_of(problem: Problem = SPHERE, spec: PolicySpec | None = None, unit_size: int = 4) -> Evaluator:
+    return Evaluator(problem, build(spec or problem.default_policy() or Vector(), problem.interface(), 0), unit_size)
+
+
+def generation_of(evaluator: Evaluator, index: int = 0, members: int = 14) -> Generation:
+    theta = evaluator.policy.theta() + np.float32(index)
+    return Generation(3, index, theta, mirrored_rows(members), mirrored_signs(members) * np.float32(0.1))
+
+
+def evaluated(executor: Executor, generation: Generation) -> Evaluations:
+    return in_member_order(executor.run(generation), generation.index, len(generation))
+
+
+def expected(evaluator: Evaluator, generation: Generation) -> np.ndarray:
+    return evaluator.unopened().evaluate(generation).fitness
+
+
+@pytest.mark.usefixtures("no_leftover_processes")
+class ExecutorConformance:
+    """The law: the same seed, the same results; and nothing left behind."""
+
+    @pytest.fixture
+    def settings(self) -> ExecutorSettings:
+        raise NotImplementedError("say which executor conforms")
+
+    @pytest.fixture
+    def executor(self, settings: ExecutorSettings) -> Iterator[Executor]:
+        made = settings.create()
+        yield made
+        made.close()
+
+    @pytest.mark.parametrize("members", [2, 4, 14])
+    def test_every_member_comes_once(self, executor: Executor, members: int) -> None:
+        evaluator = evaluator_of()
+        executor.start(evaluator)
+        for index in range(3):
+            generation = generation_of(evaluator, index, members)
+            got = evaluated(executor, generation)
+            np.testing.assert_array_equal(got.fitness, expected(evaluator, generation))
+            assert got.steps.tolist() == [1] * members
+            assert got.generation == index
+
+    def test_environments_and_modules(self, executor: Executor) -> None:
+        evaluator = evaluator_of(Gym("CartPole-v1", max_steps=20), MLP((4,)))
+        executor.start(evaluator)
+        generation = generation_of(evaluator)
+        np.testing.assert_array_equal(evaluated(executor, generation).fitness, expected(evaluator, generation))
+
+    @pytest.mark.parametrize(
+        ("problem", "spec", "error", "message"),
+        [
+            (Gym("specimens:Chain", {"raise_in": "step"}), MLP((2,)), ProblemError, "no mass"),
+            (Gym("specimens:Chain", {"raise_in": "reset"}), MLP((2,)), ProblemError, "simulator is gone"),
+            (Gym("specimens:Chain"), "specimens:too_wide", PolicyError, r"\(1, 3\)"),
+            (Gym("specimens:Chain"), "specimens:Raises", ProblemError, "matrix is singular"),
+        ],
+    )
+    def test_errors_come_through(
+        self, executor: Executor, problem: Problem, spec: PolicySpec, error: type[Exception], message: str
+    ) -> None:
+        evaluator = evaluator_of(problem, spec)
+        executor.start(evaluator)
+        with pytest.raises(error, match=message) as caught:
+            evaluated(executor, generation_of(evaluator))
+        assert type(caught.value) is error
+
+    def test_close_twice_and_before_start(self, executor: Executor) -> None:
+        executor.close()
+        executor.start(evaluator_of())
+        executor.close()
+        executor.close()
+
+    def test_close_without_a_generation(self, executor: Executor) -> None:
+        executor.start(evaluator_of())
+
+    def test_close_while_busy(self, executor: Executor) -> None:
+        evaluator = evaluator_of()
+        executor.start(evaluator)
+        results = executor.run(generation_of(evaluator, members=200))
+        assert len(next(results).fitness) == 4
+        executor.close()
+
+    def test_the_evaluator_stays_its_owners(self, executor: Executor) -> None:
+        evaluator = evaluator_of()
+        executor.start(evaluator)
+        generation = generation_of(evaluator)
+        evaluated(executor, generation)
+        executor.close()
+        np.testing.assert_array_equal(evaluator.evaluate(generation).fitness, expected(evaluator, generation))
+
+    def test_theta_is_left_alone(self, executor: Executor) -> None:
+        evaluator = evaluator_of()
+        executor.start(evaluator)
+        generation = generation_of(evaluator)
+        before = generation.theta.copy()
+        evaluated(executor, generation)
+        np.testing.assert_array_equal(generation.theta, before)
+
+    def test_specimens_are_importable(self) -> None:
+        """Executors may import them elsewhere; here they are."""
+        assert specimens.sphere(np.ones(2, np.float32)) == -2.0

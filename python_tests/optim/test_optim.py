@@ -1,0 +1,133 @@
+"""fastes.optim: steps as torch takes them with the weighted sum as gradient, and the difference between two decays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fastes import kernels
+from fastes.optim import OPTIMIZERS, SGD, Adam, AdamW, Optimizer, OptimizerState
+
+DIM, ROWS, STEPS = 501, 24, 20
+
+CASES: dict[str, tuple[Optimizer, type[torch.optim.Optimizer], dict[str, Any]]] = {
+    "sgd": (SGD(lr=0.1), torch.optim.SGD, {"lr": 0.1}),
+    "sgd momentum": (SGD(lr=0.1, momentum=0.9), torch.optim.SGD, {"lr": 0.1, "momentum": 0.9}),
+    "sgd nesterov": (
+        SGD(lr=0.05, momentum=0.8, nesterov=True),
+        torch.optim.SGD,
+        {"lr": 0.05, "momentum": 0.8, "nesterov": True},
+    ),
+    "sgd l2": (
+        SGD(lr=0.1, momentum=0.9, l2=0.3),
+        torch.optim.SGD,
+        {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.3},
+    ),
+    "adam": (Adam(lr=0.03), torch.optim.Adam, {"lr": 0.03}),
+    "adam settings": (
+        Adam(lr=0.03, betas=(0.5, 0.9), eps=1e-3),
+        torch.optim.Adam,
+        {"lr": 0.03, "betas": (0.5, 0.9), "eps": 1e-3},
+    ),
+    "adam l2": (Adam(lr=0.03, l2=0.2), torch.optim.Adam, {"lr": 0.03, "weight_decay": 0.2}),
+    "adam decay": (Adam(lr=0.03, weight_decay=0.2), torch.optim.AdamW, {"lr": 0.03, "weight_decay": 0.2}),
+    "adamw": (AdamW(lr=0.03), torch.optim.AdamW, {"lr": 0.03, "weight_decay": 0.01}),
+}
+
+
+def weights_of(step: int) -> np.ndarray:
+    return np.random.default_rng(step).normal(0, 0.1, ROWS).astype(np.float32)
+
+
+def ours(optimizer: Optimizer, theta: np.ndarray, steps: int = STEPS) -> np.ndarray:
+    state = optimizer.init(theta.size)
+    for step in range(steps):
+        theta, state = optimizer.step(theta, state, weights_of(step), np.arange(ROWS), seed=3, generation=step)
+    return theta
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_same_path_as_torch(case: str) -> None:
+    """torch in float64 is the truth; float32 steps may lose a few of its 24 bits on the way."""
+    optimizer, cls, settings = CASES[case]
+    start = np.linspace(-1, 1, DIM, dtype=np.float32)
+    parameter = torch.nn.Parameter(torch.from_numpy(start.astype(np.float64)))
+    theirs = cls([parameter], **settings)
+    for step in range(STEPS):
+        uphill = kernels.weighted_sum(weights_of(step), np.arange(ROWS), DIM, seed=3, generation=step)
+        parameter.grad = -torch.from_numpy(uphill.astype(np.float64))
+        theirs.step()
+    theta = ours(optimizer, start)
+    assert np.abs(theta - start).max() > 0.1
+    np.testing.assert_allclose(theta, parameter.detach().numpy(), rtol=0, atol=2e-6)
+
+
+def test_l2_goes_through_the_moments_and_weight_decay_does_not() -> None:
+    """Without a gradient: l2 makes Adam take steps of lr; weight_decay shrinks theta by (1 - lr weight_decay)^t."""
+    start, nothing = np.full(8, 2.0, np.float32), np.zeros(ROWS, np.float32)
+
+    def after(optimizer: Optimizer, steps: int) -> float:
+        theta, state = start, optimizer.init(8)
+        for step in range(steps):
+            theta, state = optimizer.step(theta, state, nothing, np.arange(ROWS), seed=0, generation=step)
+        assert (theta == theta[0]).all()
+        return float(theta[0])
+
+    assert after(Adam(lr=0.1, l2=0.5), 1) == pytest.approx(1.9, abs=1e-6)
+    assert after(Adam(lr=0.1, weight_decay=0.5), 10) == pytest.approx(2 * 0.95**10, rel=1e-6)
+    assert after(AdamW(lr=0.1, weight_decay=0.5), 10) == pytest.approx(2 * 0.95**10, rel=1e-6)
+    assert after(SGD(lr=0.1, weight_decay=0.5), 10) == pytest.approx(2 * 0.95**10, rel=1e-6)
+    assert after(SGD(lr=0.1, l2=0.5), 10) == pytest.approx(2 * 0.95**10, rel=1e-6)
+    assert after(SGD(lr=0.1, momentum=0.9, l2=0.5), 2) == pytest.approx(1.9 - 0.1 * (0.9 + 0.95), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_step_changes_none_of_its_arguments(name: str) -> None:
+    optimizer = OPTIMIZERS[name]()
+    theta, state = np.ones(DIM, np.float32), optimizer.init(DIM)
+    theta, state = optimizer.step(theta, state, weights_of(0), np.arange(ROWS), seed=1, generation=0)
+    before = kernels.digest(theta, *state.arrays.values()), dict(state.scalars)
+    for array in (theta, *state.arrays.values()):
+        array.flags.writeable = False
+    following, _ = optimizer.step(theta, state, weights_of(1), np.arange(ROWS), seed=1, generation=1)
+    assert (kernels.digest(theta, *state.arrays.values()), dict(state.scalars)) == before
+    assert not np.shares_memory(following, theta)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_uphill_is_up(name: str) -> None:
+    """A step goes along the weighted sum, not against it."""
+    theta = np.zeros(DIM, np.float32)
+    uphill = kernels.weighted_sum(weights_of(0), np.arange(ROWS), DIM, seed=3, generation=0)
+    assert (np.sign(ours(OPTIMIZERS[name](), theta, 1)) == np.sign(uphill)).all()
+
+
+def test_states() -> None:
+    assert SGD().init(4) == OptimizerState({}, {})
+    assert list(SGD(momentum=0.5).init(4).arrays) == ["momentum"]
+    adam = Adam().init(4)
+    assert adam.scalars == {"beta1_power": 1.0, "beta2_power": 1.0}
+    assert [(array.dtype, array.shape) for array in adam.arrays.values()] == [(np.float32, (4,))] * 2
+
+
+@pytest.mark.parametrize(
+    ("cls", "settings", "match"),
+    [
+        (SGD, {"lr": 0.0}, "lr must be above 0"),
+        (SGD, {"lr": float("nan")}, "lr must be above 0"),
+        (Adam, {"lr": float("inf")}, "lr must be above 0 and finite, not inf"),
+        (SGD, {"momentum": -0.1}, "momentum must not be negative"),
+        (SGD, {"nesterov": True}, "nesterov needs a momentum"),
+        (SGD, {"l2": float("inf")}, "l2"),
+        (Adam, {"betas": (0.9, 1.0)}, "betas"),
+        (Adam, {"betas": (0.9,)}, "betas must be two numbers"),
+        (Adam, {"eps": 0.0}, "eps"),
+        (AdamW, {"weight_decay": -1.0}, "weight_decay"),
+    ],
+)
+def test_settings_out_of_range(cls: type[Optimizer], settings: dict[str, Any], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        cls(**settings)
