@@ -1,4 +1,4 @@
-"""Shared fixtures; and specimens and conformance suites made importable, here and in the processes that tests start."""
+"""Shared fixtures."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ import psutil
 import pytest
 
 HERE = Path(__file__).parent
-if str(HERE) not in sys.path:
-    sys.path.insert(0, str(HERE))
 
 Start = Callable[..., "subprocess.Popen[str]"]
 

@@ -21,7 +21,7 @@ from torch import nn
 
 from fastes import config
 from fastes.report import GenerationReport, Reporter
-from fastes.trainer import Result
+from fastes.result import Result
 
 Tables = dict[str, Any]
 

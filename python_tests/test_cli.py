@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from specimens import CARTPOLE, OnCall, Tables, changed, run, write_config
 
 from fastes import __version__, cli, config, kernels
-from fastes.trainer import Result
+from fastes.result import Result
 
 TINY: Tables = {
     "generations": 3,

@@ -19,7 +19,8 @@ from fastes.executors import EXECUTORS, Inline, Local
 from fastes.optim import OPTIMIZERS, SGD, Adam, AdamW
 from fastes.policies import MLP, POLICIES, Vector
 from fastes.problems import PROBLEMS, Function, Gym, Problem
-from fastes.trainer import Evaluation, Output, Trainer
+from fastes.run_settings import Evaluation, Output
+from fastes.trainer import Trainer
 
 GYM: Tables = {"problem": {"kind": "gym"}, "policy": {"kind": "mlp"}}
 

@@ -24,7 +24,8 @@ from fastes.algorithms import OpenAIES
 from fastes.executors import Local
 from fastes.problems import Function
 from fastes.run_directory import replay
-from fastes.trainer import Evaluation, Trainer
+from fastes.run_settings import Evaluation
+from fastes.trainer import Trainer
 
 CASES = {"sphere": SPHERE, "rastrigin": RASTRIGIN, "cartpole": CARTPOLE}
 Way = Callable[[Tables, Path], str]

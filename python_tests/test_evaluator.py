@@ -18,7 +18,8 @@ class Noisy(specimens.Linear):
     """Draws while it acts."""
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
-        return super().forward(observation) + torch.randn(1)
+        outputs = super().forward(observation)
+        return outputs + torch.randn_like(outputs)
 
 
 PROBLEMS = {

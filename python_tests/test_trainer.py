@@ -21,7 +21,8 @@ from fastes.errors import ConfigError
 from fastes.executors import Inline
 from fastes.policies import MLP
 from fastes.problems import Function, Gym
-from fastes.trainer import Evaluation, Output, Trainer, train
+from fastes.run_settings import Evaluation, Output
+from fastes.trainer import Trainer, train
 
 TINY: Tables = {
     "generations": 6,
@@ -63,7 +64,7 @@ def test_metrics_of_every_generation() -> None:
         assert metrics["rate/evaluations"] == metrics["rate/steps"] == 8.0
         assert 0 < metrics["update/norm"] <= 0.01 * 10**0.5 * 1.001  # Adam's first steps are lr an element
     assert recorder.reports[-1].metrics["theta/norm"] == pytest.approx(np.linalg.norm(result.state.theta))
-    assert (result.evaluations, result.steps, result.seconds) == (48, 48, 6.0)
+    assert (result.progress.evaluations, result.progress.steps, result.progress.seconds) == (48, 48, 6.0)
 
 
 @pytest.mark.parametrize(("every", "generations"), [(2, [2, 4]), (0, []), (1, [1, 2, 3, 4, 5]), (6, []), (7, [])])
@@ -98,7 +99,7 @@ def test_what_a_run_leaves(tmp_path: Path) -> None:
         "generations": 6,
         "evaluations": 48,
         "steps": 48,
-        "seconds": result.seconds,
+        "seconds": result.progress.seconds,
         "digest": result.digest,
         "evaluation_mean": result.evaluation_mean,
         "evaluation_std": 0.0,
@@ -178,7 +179,7 @@ def test_resume_of_a_finished_run(tmp_path: Path) -> None:
 
 def test_no_generations(tmp_path: Path) -> None:
     result = run(tiny(tmp_path / "run", generations=0))
-    assert (result.status, result.state.generation, result.evaluations) == ("finished", 0, 0)
+    assert (result.status, result.state.generation, result.progress.evaluations) == ("finished", 0, 0)
     assert result.evaluation_mean == -10.0
     assert json.loads((tmp_path / "run" / "result.json").read_text())["generations"] == 0
 

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastes import algorithms, errors, executors, kernels, optim, policies, problems, report, shaping
     from fastes.config import load_policy
-    from fastes.trainer import Evaluation, Output, Result, Trainer, train
+    from fastes.result import Result
+    from fastes.run_settings import Evaluation, Output
+    from fastes.trainer import Trainer, train
 
 _MODULES = ("algorithms", "errors", "executors", "kernels", "optim", "policies", "problems", "report", "shaping")
 _NAMES = {
-    "Evaluation": "fastes.trainer",
-    "Output": "fastes.trainer",
-    "Result": "fastes.trainer",
+    "Evaluation": "fastes.run_settings",
+    "Output": "fastes.run_settings",
+    "Result": "fastes.result",
     "Trainer": "fastes.trainer",
     "load_policy": "fastes.config",
     "train": "fastes.trainer",

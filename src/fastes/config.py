@@ -22,8 +22,9 @@ from fastes.optim import OPTIMIZERS, Optimizer
 from fastes.policies import MLP, POLICIES, PolicySpec, build
 from fastes.policies.build import imported
 from fastes.problems import PROBLEMS, Problem
+from fastes.run_settings import Evaluation, Output
 from fastes.saved_policy import load_weights, policy_tables
-from fastes.trainer import Evaluation, Output, Trainer
+from fastes.trainer import Trainer
 
 _DEFAULT_KINDS = {"optimizer": "adam", "executor": "local"}
 _TABLES = ("problem", "policy", "algorithm", "optimizer", "executor", "evaluation", "output")

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import io
 import json
@@ -65,9 +66,16 @@ class Journal:
 
 
 class JournalWriter:
-    """Appends generations to one journal; a context manager. Made by `create` or `append_to`."""
+    """Appends generations to one journal, alone; a context manager. Made by `create` or `append_to`."""
 
     def __init__(self, path: Path, file: io.FileIO, check: bytes, last_generation: int | None) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.close()
+            raise StorageError(
+                f"The journal {path} is in use by another process. Wait until that run has ended, or end it."
+            ) from error
         self._path = path
         self._file = file
         self._check = check

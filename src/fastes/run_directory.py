@@ -7,6 +7,7 @@ policy.safetensors, policy.json, result.json    at the end
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import itertools
 import json
@@ -60,11 +61,12 @@ def holds_run(path: Path) -> bool:
 class RunDirectory:
     """An open run: appends to its journal and saves its checkpoints."""
 
-    def __init__(self, path: Path, writer: JournalWriter, base_generation: int, keep: int) -> None:
+    def __init__(self, path: Path, writer: JournalWriter, base_generation: int, saved: int, keep: int) -> None:
         """Use `create` or `resume`."""
         self.path = path
         self._writer = writer
         self._pinned = (0, base_generation)  # a journal replays from its base, so that checkpoint is never pruned
+        self._saved = saved
         self._keep = keep
 
     @classmethod
@@ -81,7 +83,7 @@ class RunDirectory:
             ) from error
         write_text(path / "config.toml", tomli_w.dumps(config))
         checkpoint.save(path, _checkpoint(Progress(state)), keep=keep)
-        return cls(path, _new_journal(path, header, state), state.generation, keep)
+        return cls(path, _new_journal(path, header, state), state.generation, state.generation, keep)
 
     @classmethod
     def resume(
@@ -113,22 +115,26 @@ class RunDirectory:
                     if record.generation > progress.state.generation:
                         progress = replayed(progress, record, algorithm)
                 write_text(path / "config.toml", tomli_w.dumps(config))  # more generations, perhaps
-                return cls(path, JournalWriter.append_to(path / "journal.bin"), base, keep), progress
+                writer = JournalWriter.append_to(path / "journal.bin")
+                return cls(path, writer, base, found.generation, keep), progress
             _put_aside(path / "journal.bin")
             report(
                 f"the journal leads from generation {base} to {last}, past or not as far as checkpoint "
                 f"{found.generation}; a new one starts there."
             )
         write_text(path / "config.toml", tomli_w.dumps(config))
-        return cls(path, _new_journal(path, header, progress.state), found.generation, keep), progress
+        writer = _new_journal(path, header, progress.state)
+        return cls(path, writer, found.generation, found.generation, keep), progress
 
     def append(self, state: State, evaluations: Evaluations) -> None:
         """Writes one generation to the journal, onto the disk. Raises StorageError."""
         self._writer.append(Record(state.generation, state.digest(), evaluations.fitness, evaluations.steps))
 
     def save(self, progress: Progress) -> None:
-        """Saves a checkpoint. Raises StorageError, with earlier ones intact."""
-        checkpoint.save(self.path, _checkpoint(progress), keep=self._keep, pinned=self._pinned)
+        """Saves a checkpoint, unless this one is the last saved. Raises StorageError, with earlier ones intact."""
+        if progress.state.generation != self._saved:
+            checkpoint.save(self.path, _checkpoint(progress), keep=self._keep, pinned=self._pinned)
+            self._saved = progress.state.generation
 
     def close(self) -> None:
         """Closes the journal."""
@@ -184,6 +190,8 @@ def write_text(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise StorageError(
             f"{path} cannot be written: {error.strerror}. Free some space or make the directory writable; "
             "what was there before is intact."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ def save_policy(directory: Path, module: nn.Module, config: dict[str, Any], dige
     temporary = path.with_name(path.name + ".tmp")
     try:
         safetensors.torch.save_model(module, str(temporary))
+        shutil.copymode(directory / "config.toml", temporary)  # safetensors makes its files private
         temporary.replace(path)
     except (OSError, safetensors.SafetensorError) as error:
         raise StorageError(

@@ -3,93 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import math
-import shlex
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import Any, Literal
-
-import numpy as np
-from torch import nn
+from typing import Any
 
 from fastes.algorithms import ALGORITHMS, Algorithm, OpenAIES, State
 from fastes.description import described, fields
-from fastes.errors import ConfigError
+from fastes.errors import ConfigError, StorageError
 from fastes.evaluator import Evaluator
 from fastes.executors import EXECUTORS, Executor, ExecutorSettings
+from fastes.interrupt import interruptible
 from fastes.kernels import NOISE_SPEC
-from fastes.messages import Evaluations, in_member_order
+from fastes.messages import in_member_order
+from fastes.metrics import fitness_metrics, progress_metrics
 from fastes.optim import OPTIMIZERS
 from fastes.policies import POLICIES, PolicySpec, build
 from fastes.problems import PROBLEMS, Problem
 from fastes.report import GenerationReport, Reporter, Reporters, RunInfo, RunSummary
-from fastes.run_directory import Progress, RunDirectory, free_directory, holds_run, write_json
+from fastes.result import Result, mean_and_std, write_result
+from fastes.run_directory import Progress, RunDirectory, free_directory, holds_run
+from fastes.run_settings import Evaluation, Output
 from fastes.saved_policy import save_policy
-from fastes.types import Float32Array, Metrics
+from fastes.types import Float32Array, Float64Array, Metrics
 from fastes.version import VERSION
 
-Status = Literal["finished", "interrupted", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """The centre is evaluated on `episodes` fresh episodes every `every` generations (0: only at the end)."""
-
-    every: int = 5
-    episodes: int = 20
-
-    def __post_init__(self) -> None:
-        """Checks the settings. Raises ConfigError."""
-        if self.every < 0 or self.episodes < 1:
-            raise ConfigError(
-                f"evaluation.every must not be negative and evaluation.episodes at least 1, "
-                f"not {self.every} and {self.episodes}."
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """dir: the run's directory; one that holds a run already gets -2, -3, ... behind its name. checkpoint_every: so
-    many generations; keep: how many of the newest checkpoints stay; tensorboard: whether to write its events.
-    """
-
-    dir: Path
-    checkpoint_every: int = 10
-    keep: int = 3
-    tensorboard: bool = True
-
-    def __post_init__(self) -> None:
-        """Checks the settings. Raises ConfigError."""
-        if self.checkpoint_every < 1 or self.keep < 1:
-            raise ConfigError(
-                "output.checkpoint_every and output.keep must be at least 1, "
-                f"not {self.checkpoint_every} and {self.keep}."
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How a run ended. policy: the trained module; state: to go on with; the rest as in `result.json`."""
-
-    status: Status
-    policy: nn.Module
-    state: State
-    evaluations: int
-    steps: int
-    seconds: float
-    evaluation_mean: float | None
-    evaluation_std: float | None
-    directory: Path | None
-
-    @property
-    def digest(self) -> str:
-        """Digest of theta and the optimizer's state."""
-        return self.state.digest()
+_CHECKPOINT_EVERY, _KEEP = 10, 3  # of a run resumed without an output table
 
 
 @dataclass(kw_only=True)
@@ -148,7 +88,7 @@ class Trainer:
     def run(self) -> Result:
         """Trains until `generations` are done, or Ctrl-C, which ends the run after the current generation.
 
-        Raises a FastesError if something outside goes wrong; what was on disk stays.
+        Raises a FastesError if something outside goes wrong; what was on disk stays, and `result.json` says "failed".
         """
         assert self.policy is not None
         policy = build(self.policy, self.problem.interface(), self.seed, self.policy_arguments)
@@ -163,11 +103,20 @@ class Trainer:
             reporters.start(self._info(directory, progress, policy.dim))
             for note in notes:
                 reporters.message(note)
-            with _interruptible(reporters) as interrupted:
-                progress = self._loop(progress, executor, evaluator, directory, reporters, interrupted)
+            with interruptible(reporters.message) as interrupted:
+                generations = self._generations(progress, executor, evaluator, directory, reporters)
+                while not interrupted() and (following := next(generations, None)) is not None:
+                    progress = following
+            if directory is not None:
+                directory.save(progress)
             result = self._conclude(progress, evaluator, directory)
-            summary = self._summary(result)
+            summary = result.summary()
             return result
+        except Exception as error:
+            if directory is not None:
+                with contextlib.suppress(StorageError):  # the disk may be what failed
+                    write_result(directory.path, "failed", progress, None, error=str(error))
+            raise
         finally:
             executor.close()
             evaluator.close()
@@ -188,7 +137,7 @@ class Trainer:
             "version": VERSION,
         }
         header |= {f"{table}.{k}": v for table in ("algorithm", "optimizer") for k, v in config[table].items()}
-        keep = 3 if self.output is None else self.output.keep
+        keep = _KEEP if self.output is None else self.output.keep
         if self.resume is not None and holds_run(self.resume):
             return RunDirectory.resume(self.resume, self.algorithm, config, header, keep, note)
         if self.resume is not None:
@@ -198,18 +147,17 @@ class Trainer:
             path = free_directory(self.output.dir)
         return RunDirectory.create(path, config, header, state, keep), Progress(state)
 
-    def _loop(
+    def _generations(
         self,
         progress: Progress,
         executor: Executor,
         evaluator: Evaluator,
         directory: RunDirectory | None,
         reporters: Reporter,
-        interrupted: Callable[[], bool],
-    ) -> Progress:
-        every = 1 if self.output is None else self.output.checkpoint_every
-        saved = progress.state.generation
-        while progress.state.generation < self.generations and not interrupted():
+    ) -> Iterator[Progress]:
+        """The loop: progress after each generation, which is in the journal by then."""
+        every = _CHECKPOINT_EVERY if self.output is None else self.output.checkpoint_every
+        while progress.state.generation < self.generations:
             started = self.clock()
             generation = self.algorithm.ask(progress.state)
             results = executor.run(generation)
@@ -219,61 +167,34 @@ class Trainer:
                 directory.append(state, evaluations)
             before, seconds = progress.state, self.clock() - started
             progress = progress.after(state, evaluations, seconds)
-            metrics = _fitness_metrics(evaluations) | self._center_metrics(evaluator, state) | metrics
-            metrics |= _progress_metrics(before, progress, evaluations, seconds)
+            metrics = fitness_metrics(evaluations) | self._center_metrics(evaluator, state) | metrics
+            metrics |= progress_metrics(before, progress, evaluations, seconds)
             reporters.write(GenerationReport(state.generation, metrics, evaluations.fitness, seconds))
             if directory is not None and state.generation % every == 0:
                 directory.save(progress)
-                saved = state.generation
-        if directory is not None and saved != progress.state.generation:
-            directory.save(progress)
-        return progress
+            yield progress
 
     def _center_metrics(self, evaluator: Evaluator, state: State) -> Metrics:
         every = self.evaluation.every
         if every == 0 or state.generation % every or state.generation == self.generations:
             return {}  # the last generation is evaluated when the run concludes
-        mean, std = self._evaluated(evaluator, state)
+        mean, std = mean_and_std(self._returns(evaluator, state))
         return {"evaluation/mean": mean, "evaluation/std": std}
 
-    def _evaluated(self, evaluator: Evaluator, state: State) -> tuple[float, float]:
-        episodes = self.evaluation.episodes
-        returns = evaluator.evaluate_center(state.theta, state.seed, state.generation, episodes)
-        with np.errstate(over="ignore", invalid="ignore"):
-            return float(returns.mean()), float(returns.std())
+    def _returns(self, evaluator: Evaluator, state: State) -> Float64Array:
+        return evaluator.evaluate_center(state.theta, state.seed, state.generation, self.evaluation.episodes)
 
     def _conclude(self, progress: Progress, evaluator: Evaluator, directory: RunDirectory | None) -> Result:
         state = progress.state
-        status: Status = "finished" if state.generation >= self.generations else "interrupted"
-        mean, std = self._evaluated(evaluator, state) if status == "finished" else (None, None)
+        finished = state.generation >= self.generations
+        returns = self._returns(evaluator, state) if finished else None
         module = evaluator.policy.export(state.theta)
         path = None if directory is None else directory.path
-        result = Result(status, module, state, progress.evaluations, progress.steps, progress.seconds, mean, std, path)
+        result = Result("finished" if finished else "interrupted", module, progress, returns, path)
         if path is not None:
-            save_policy(path, module, self.config(), state.digest())
-            content = asdict(self._summary(result))
-            del content["policy_path"], content["resume_hint"]
-            finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in content.items()}
-            write_json(path / "result.json", finite | {"version": VERSION, "noise_spec": NOISE_SPEC})
+            save_policy(path, module, self.config(), result.digest)
+            write_result(path, result.status, progress, returns)
         return result
-
-    def _summary(self, result: Result) -> RunSummary:
-        path = result.directory
-        return RunSummary(
-            status=result.status,
-            generations=result.state.generation,
-            evaluations=result.evaluations,
-            steps=result.steps,
-            seconds=result.seconds,
-            digest=result.digest,
-            evaluation_mean=result.evaluation_mean,
-            evaluation_std=result.evaluation_std,
-            evaluation_episodes=self.evaluation.episodes,
-            policy_path=None if path is None else path / "policy.safetensors",
-            resume_hint=f"fastes train --resume {shlex.quote(str(path))}"
-            if path and result.status == "interrupted"
-            else None,
-        )
 
     def _info(self, directory: RunDirectory | None, progress: Progress, dim: int) -> RunInfo:
         config = self.config()
@@ -297,52 +218,6 @@ class Trainer:
             if self.output is None or self.output.tensorboard:
                 reporters.append(TensorBoardReporter())
         return reporters
-
-
-def _fitness_metrics(evaluations: Evaluations) -> Metrics:
-    fitness = evaluations.fitness[np.isfinite(evaluations.fitness)].astype(np.float64)
-    if not fitness.size:
-        return {}
-    return {
-        "fitness/mean": float(fitness.mean()),
-        "fitness/max": float(fitness.max()),
-        "fitness/min": float(fitness.min()),
-        "fitness/std": float(fitness.std()),
-    }
-
-
-def _progress_metrics(before: State, progress: Progress, evaluations: Evaluations, seconds: float) -> Metrics:
-    seconds = max(seconds, 1e-9)
-    return {
-        "update/norm": float(np.linalg.norm(progress.state.theta - before.theta)),
-        "theta/norm": float(np.linalg.norm(progress.state.theta)),
-        "steps/total": float(progress.steps),
-        "rate/evaluations": len(evaluations.fitness) / seconds,
-        "rate/steps": int(evaluations.steps.sum()) / seconds,
-    }
-
-
-@contextlib.contextmanager
-def _interruptible(reporters: Reporter) -> Iterator[Callable[[], bool]]:
-    """Within, the first Ctrl-C or SIGTERM is remembered, and the second ends at once. Gives whether there was one."""
-    received = False
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # only the main thread may handle signals
-        return
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        nonlocal received
-        if received:
-            raise KeyboardInterrupt
-        received = True
-        reporters.message("Stopping after this generation; once more stops at once.")
-
-    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def train(

@@ -48,7 +48,8 @@ class RunSummary:
     """How a run ended: the contents of `result.json`, and where to find the rest.
 
     status: "finished", "interrupted" or "failed"; evaluation_mean, evaluation_std: over
-    `evaluation_episodes` episodes of the final policy, None when it was not evaluated; resume_hint: the command that continues an interrupted run.
+    `evaluation_episodes` episodes of the final policy, None when it was not evaluated;
+    resume_hint: the command that continues an interrupted run.
     """
 
     status: str

@@ -178,7 +178,8 @@ class ConsoleReporter(Reporter):
         if summary.evaluation_mean is None or summary.evaluation_std is None:
             return "none"
         sign = "+-" if self._console.options.ascii_only else "±"
-        return f"{_number(summary.evaluation_mean)} {sign} {_number(summary.evaluation_std)} over {summary.evaluation_episodes} episodes"
+        mean, std = _number(summary.evaluation_mean), _number(summary.evaluation_std)
+        return f"{mean} {sign} {std} over {summary.evaluation_episodes} episodes"
 
     def _print(self, text: str | Text) -> None:
         """A line as it is: brackets are no markup, and long lines are left to the terminal."""

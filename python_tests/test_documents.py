@@ -1,0 +1,40 @@
+"""What the documents show runs as it is written."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_first_example_trains(in_directory: Path) -> None:
+    script = in_directory / "first.py"
+    code, changed = re.subn("generations=25", "generations=2", BLOCKS[0])  # the rest takes a minute
+    assert changed == 1
+    script.write_text(code, encoding="utf-8")
+    run = subprocess.run([sys.executable, "-W", "error", script], capture_output=True, text=True, check=True)
+    assert re.search(r"^[\d.]+ [0-9a-f]{32}$", run.stdout, re.MULTILINE)
+    assert (in_directory / "cartpole.pt").stat().st_size > 0
+
+
+@pytest.mark.parametrize("code", BLOCKS[1:])
+def test_the_other_examples_run(code: str) -> None:
+    exec(compile(code, "README.md", "exec"), {})
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
+def test_example_scripts_run(script: Path) -> None:
+    runpy.run_path(str(script), run_name="__main__")
+
+
+def test_every_link_leads_somewhere() -> None:
+    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
+            assert (document.parent / link).exists(), f"{document.name}: {link}"

@@ -1,0 +1,36 @@
+"""The rules of who imports what that import-linter, which sees Python files only, cannot check."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCES = Path(__file__).parents[1] / "src" / "fastes"
+ONLY_IMPORTERS = {  # module: the files or folders that alone may import it
+    "_core": ["kernels"],
+    "gymnasium": ["problems/gym.py"],
+    "rich": ["report/console.py", "bench"],
+    "tensorboard": ["report/tensorboard.py"],
+}
+
+
+def imported_names(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize(("module", "allowed"), ONLY_IMPORTERS.items())
+def test_one_importer(module: str, allowed: list[str]) -> None:
+    importers = [
+        file.relative_to(SOURCES).as_posix()
+        for file in SOURCES.rglob("*.py")
+        if any(module in name.split(".") for name in imported_names(file))
+    ]
+    assert importers
+    assert [name for name in importers if not name.startswith(tuple(allowed))] == []

@@ -1,0 +1,32 @@
+"""Ctrl-C and SIGTERM as a request to stop after the current generation."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+
+@contextlib.contextmanager
+def interruptible(notify: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+    """Within, the first Ctrl-C or SIGTERM is remembered, and the second ends at once. Gives whether there was one."""
+    received = False
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # only the main thread may handle signals
+        return
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal received
+        if received:
+            raise KeyboardInterrupt
+        received = True
+        notify("Stopping after this generation; once more stops at once.")
+
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,35 @@
+"""The scalars of a generation that every algorithm has; algorithms add their own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastes.algorithms import State
+from fastes.messages import Evaluations
+from fastes.run_directory import Progress
+from fastes.types import Metrics
+
+
+def fitness_metrics(evaluations: Evaluations) -> Metrics:
+    """Mean, extremes and spread of the members whose fitness is finite."""
+    fitness = evaluations.fitness[np.isfinite(evaluations.fitness)].astype(np.float64)
+    if not fitness.size:
+        return {}
+    return {
+        "fitness/mean": float(fitness.mean()),
+        "fitness/max": float(fitness.max()),
+        "fitness/min": float(fitness.min()),
+        "fitness/std": float(fitness.std()),
+    }
+
+
+def progress_metrics(before: State, progress: Progress, evaluations: Evaluations, seconds: float) -> Metrics:
+    """Norms, totals and rates; seconds: wall time of this generation."""
+    seconds = max(seconds, 1e-9)
+    return {
+        "update/norm": float(np.linalg.norm(progress.state.theta - before.theta)),
+        "theta/norm": float(np.linalg.norm(progress.state.theta)),
+        "steps/total": float(progress.steps),
+        "rate/evaluations": len(evaluations.fitness) / seconds,
+        "rate/steps": int(evaluations.steps.sum()) / seconds,
+    }
