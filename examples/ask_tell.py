@@ -9,7 +9,7 @@ from fastes.optim import Adam
 es = OpenAIES(population=64, sigma=0.05, optimizer=Adam(lr=0.05))
 state = es.init(np.ones(1000, np.float32), seed=1)
 steps = np.ones(64, np.uint32)  # what an evaluation cost; only counted
-for _generation in range(200):
+for _ in range(200):
     members = es.ask(state).materialize()  # float32 [64, 1000]
     fitness = -np.square(members).sum(axis=1)  # higher is better
     state, metrics = es.tell(state, Evaluations(state.generation, fitness, steps))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -177,8 +178,9 @@ def test_the_paragraph_is_the_same_from_a_worker(
 ) -> None:
     tables, changes, _, _ = ERRORS[name]
     write_config(in_directory / "run.toml", changed(tables, **changes))
-    here = fails(capsys, "train", "run.toml")
-    assert fails(capsys, "train", "run.toml", "--executor", "local") == here
+    here, there = (fails(capsys, "train", "run.toml", "--executor", kind) for kind in ("inline", "local"))
+    number = r"member \d+"  # all members fail; which is reported first depends on who was faster
+    assert re.sub(number, "member", there) == re.sub(number, "member", here)
 
 
 def test_a_traceback_from_a_worker_says_where(in_directory: Path) -> None:

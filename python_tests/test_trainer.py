@@ -103,7 +103,7 @@ def test_what_a_run_leaves(tmp_path: Path) -> None:
         "digest": result.digest,
         "evaluation_mean": result.evaluation_mean,
         "evaluation_std": 0.0,
-        "evaluation_episodes": 3,
+        "evaluation_episodes": 1,  # a function has one value, whatever evaluation.episodes says
         "version": fastes.__version__,
         "noise_spec": 1,
     }
@@ -153,7 +153,7 @@ def test_resume_with_more_generations(case: Tables, tmp_path: Path) -> None:
     more = run(changed(part, generations=case["generations"]), resume=tmp_path / "part", reporters=[recorder])
     assert more.digest == whole.digest
     assert more.directory == tmp_path / "part"
-    assert (more.evaluations, more.steps) == (whole.evaluations, whole.steps)
+    assert (more.progress.evaluations, more.progress.steps) == (whole.progress.evaluations, whole.progress.steps)
     assert [report.generation for report in recorder.reports] == list(range(3, case["generations"] + 1))
     assert generations_in(tmp_path / "part" / "metrics.csv") == list(range(1, case["generations"] + 1))
     assert more.evaluation_mean == whole.evaluation_mean
@@ -171,7 +171,7 @@ def test_resume_of_a_finished_run(tmp_path: Path) -> None:
     recorder = Recorder()
     again = run(tiny(tmp_path / "run"), resume=tmp_path / "run", reporters=[recorder])
     assert (again.status, again.digest, again.evaluation_mean) == ("finished", first.digest, first.evaluation_mean)
-    assert (again.evaluations, recorder.reports) == (48, [])
+    assert (again.progress.evaluations, recorder.reports) == (48, [])
     fewer = run(tiny(tmp_path / "run", generations=3), resume=tmp_path / "run")
     assert fewer.digest == first.digest
     assert len(journal.read(tmp_path / "run" / "journal.bin").records) == 6

@@ -16,19 +16,19 @@ from fastes.run_directory import write_json
 
 def save_policy(directory: Path, module: nn.Module, config: dict[str, Any], digest: str) -> Path:
     """Writes policy.safetensors (parameters and buffers by name) and policy.json. Raises StorageError."""
-    path = directory / "policy.safetensors"
+    path, description = directory / "policy.safetensors", directory / "policy.json"
     temporary = path.with_name(path.name + ".tmp")
+    tables = {key: config[key] for key in ("seed", "problem", "policy")}
+    write_json(description, tables | {"module": type(module).__name__, "digest": digest})
     try:
         safetensors.torch.save_model(module, str(temporary))
-        shutil.copymode(directory / "config.toml", temporary)  # safetensors makes its files private
+        shutil.copymode(description, temporary)  # safetensors makes its files private
         temporary.replace(path)
     except (OSError, safetensors.SafetensorError) as error:
         raise StorageError(
             f"the policy cannot be written to {path}: {error}. The last checkpoint is intact: free some space or make "
             f"the directory writable, then resume the run."
         ) from error
-    tables = {key: config[key] for key in ("seed", "problem", "policy")}
-    write_json(directory / "policy.json", tables | {"module": type(module).__name__, "digest": digest})
     return path
 
 
