@@ -27,7 +27,7 @@ lint: $(VENV)/.installed-dev  ## Check style, types, layers, formats and the stu
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/clang-format --dry-run --Werror $(CXX_FILES)
-	$(BIN)/codespell $(shell git ls-files '*.py' '*.md' '*.toml' '*.cpp' '*.hpp' '*.inl')
+	$(BIN)/codespell src csrc docs benchmarks examples tools README.md CHANGELOG.md CONTRIBUTING.md
 	$(BIN)/pybind11-stubgen fastes._core -o build/stub >/dev/null 2>&1 && diff build/stub/fastes/_core.pyi src/fastes/_core.pyi
 
 bench: $(VENV)/.installed  ## Measure the kernels beside what else one would use
