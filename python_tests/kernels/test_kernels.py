@@ -26,6 +26,10 @@ WEIGHTS = np.linspace(-1.5, 1.25, 65, dtype=np.float32)
 MEMBERS = slice(28, 36)  # of ROWS and WEIGHTS, for perturb
 
 
+def f32(values: list[float]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    return np.array(values, np.float32)
+
+
 def theta_of(dim: int) -> Float32Array:
     return np.sin(np.arange(dim, dtype=np.float32))
 
@@ -177,7 +181,7 @@ def test_arrays_at_any_float_of_memory() -> None:
         out = memory[shift:]
         assert kernels.normal(97, seed=1, out=out) is out
         assert_same(out, reference.normal(97, seed=1))
-        kernels.perturb(theta, [3], [0.5], seed=1, out=out.reshape(1, 97))
+        kernels.perturb(theta, [3], f32([0.5]), seed=1, out=out.reshape(1, 97))
         assert_same(out, reference.perturb(theta, [3], [0.5], seed=1)[0])
         assert not memory[:shift].any()
 
@@ -214,7 +218,7 @@ def test_torch_out_is_written_in_place(dtype: torch.dtype) -> None:
     theta = torch.linspace(-1, 1, 97)
     out = torch.empty((2, 97), dtype=dtype)
     pointer = out.data_ptr()
-    assert kernels.perturb(theta, [3, 3], [0.1, -0.1], seed=1, out=out) is out
+    assert kernels.perturb(theta, [3, 3], f32([0.1, -0.1]), seed=1, out=out) is out
     assert out.data_ptr() == pointer
     name = str(dtype).removeprefix("torch.")
     wanted = reference.perturb(theta.numpy(), [3, 3], [0.1, -0.1], seed=1, dtype=name)
@@ -224,14 +228,14 @@ def test_torch_out_is_written_in_place(dtype: torch.dtype) -> None:
 
 def test_numpy_float16_out() -> None:
     theta = theta_of(97)
-    out = kernels.perturb(theta, [3], [0.1], seed=1, out=np.empty((1, 97), np.float16))
+    out = kernels.perturb(theta, [3], f32([0.1]), seed=1, out=np.empty((1, 97), np.float16))
     assert_same(out, reference.perturb(theta, [3], [0.1], seed=1, dtype="float16"))
 
 
 def test_parameters_that_require_gradients_are_read() -> None:
     theta = torch.nn.Parameter(torch.linspace(-1, 1, 5))
     wanted = reference.perturb(theta.detach().numpy(), [1], [1.0], seed=1)
-    assert_same(kernels.perturb(theta, [1], [1.0], seed=1).numpy(), wanted)
+    assert_same(kernels.perturb(theta, [1], f32([1.0]), seed=1).numpy(), wanted)
 
 
 @pytest.mark.usefixtures("isa")
@@ -248,25 +252,25 @@ def test_optimizer_steps_in_place() -> None:
 def test_inputs_are_left_alone() -> None:
     theta = theta_of(97)
     theta.flags.writeable = False
-    kernels.perturb(theta, [1], [1.0], seed=1)
+    kernels.perturb(theta, [1], f32([1.0]), seed=1)
     kernels.sgd_step(theta, theta, WEIGHTS, ROWS, seed=1, lr=0.1, momentum=0.5)
     assert_same(theta, theta_of(97))
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64, np.uint32, np.uint64])
 def test_rows_of_any_integer_type(dtype: type) -> None:
-    found = kernels.weighted_sum([1.0, 2.0], np.array([1, 2**31 - 1], dtype), 7, seed=1)
+    found = kernels.weighted_sum(f32([1.0, 2.0]), np.array([1, 2**31 - 1], dtype), 7, seed=1)
     assert_same(found, reference.weighted_sum([1.0, 2.0], [1, 2**31 - 1], 7, seed=1))
 
 
 def test_no_rows() -> None:
-    assert kernels.perturb(theta_of(3), [], [], seed=1).shape == (0, 3)
-    assert kernels.weighted_sum([], [], 3, seed=1).tobytes() == bytes(12)
+    assert kernels.perturb(theta_of(3), [], f32([]), seed=1).shape == (0, 3)
+    assert kernels.weighted_sum(f32([]), [], 3, seed=1).tobytes() == bytes(12)
 
 
 def test_digest_is_blake2b_of_dtype_shape_and_bytes() -> None:
     array = np.array([[1.0, 2.0]], np.float32)
-    wanted = hashlib.blake2b(b"<f4(1, 2)" + array.tobytes(), digest_size=16).hexdigest()
+    wanted = hashlib.blake2b(b"float32(1, 2)" + array.tobytes(), digest_size=16).hexdigest()
     assert kernels.digest(array) == kernels.digest(torch.from_numpy(array)) == wanted
     assert kernels.digest(array.reshape(2)) != wanted
     assert kernels.digest(array, array) != wanted
