@@ -12,6 +12,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -61,9 +62,12 @@ public:
         }
         {
             std::lock_guard<std::mutex> lock(mutex_);
-            while (workers_ + 1 < threads) {
-                std::thread([this, id = workers_] { work(id); }).detach();
-                ++workers_;
+            try {
+                for (; workers_ + 1 < threads; ++workers_) {
+                    std::thread([this, id = workers_] { work(id); }).detach();
+                }
+            } catch (const std::system_error&) {  // no more threads to be had here: those that there are do it
+                threads = workers_ + 1;
             }
             task_ = &task;
             tasks_ = tasks;

@@ -203,6 +203,9 @@ class Echo(gymnasium.Env[Any, Any]):
         self.closed = True
 
 
+REMEMBERS: Tables = CARTPOLE | {"policy": {"kind": "specimens:Remembers"}, "evaluation": {"every": 1, "episodes": 1}}
+
+
 # --- policies --------------------------------------------------------------------------------------------------------
 
 
@@ -216,6 +219,18 @@ class Linear(nn.Module):
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
         return self.gain * self.layer(observation.flatten(1))
+
+
+class Remembers(Linear):
+    """Keeps a trace of what it saw in a buffer, which it binds anew at every step."""
+
+    def __init__(self, observation_size: int, action_size: int) -> None:
+        super().__init__(observation_size, action_size)
+        self.register_buffer("trace", torch.zeros(1, observation_size))
+
+    def forward(self, observation: torch.Tensor) -> torch.Tensor:
+        self.trace = 0.5 * self.trace + observation
+        return super().forward(self.trace)
 
 
 class Raises(Linear):

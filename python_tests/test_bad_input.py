@@ -151,7 +151,7 @@ ERRORS: dict[str, tuple[Tables, dict[str, Any], type[FastesError], list[str]]] =
     "odd unit": (FUNCTION, {"unit_size": 3}, ConfigError, ["unit_size", "3"]),
     "no episodes": (CHAIN, {"problem": {"episodes": 0}}, ProblemError, ["episodes", "0"]),
     "negative workers": (FUNCTION, {"executor": {"kind": "local", "workers": -1}}, ConfigError, ["workers", "-1"]),
-    "population beyond rows": (FUNCTION, {"algorithm": {"population": 2**50}}, ConfigError, ["population", "2^33"]),
+    "population beyond rows": (FUNCTION, {"algorithm": {"population": 2**50}}, ConfigError, ["population", "2^28"]),
     "dim beyond addresses": (FUNCTION, {"problem": {"dim": 2**50}}, ProblemError, ["dim", "2^34"]),
     "function with a policy table": (FUNCTION, {"policy": {"kind": "mlp"}}, PolicyError, ["vector", "[policy]"]),
 }

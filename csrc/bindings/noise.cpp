@@ -86,6 +86,7 @@ std::uint32_t words_only(std::size_t row_count, std::uint64_t dim, const py::han
     const KernelTable& table = kernels();
     table.row_keys(at, rows.data(), row_count, keys.data());
     std::uint32_t out[64] = {};
+    const py::gil_scoped_release released;
     table.words_only(at, {keys.data(), nullptr, row_count}, {0, 0, dim}, out);
     std::uint32_t folded = 0;
     for (const std::uint32_t word : out) folded ^= word;

@@ -26,8 +26,8 @@ void check_arrays(std::initializer_list<InOut> arrays, const py::array& weights,
         no_overlap(*array.out, array.name, weights, "weights");
         no_overlap(*array.out, array.name, rows, "rows");
         for (const auto& other : arrays) {
-            no_overlap(*array.out, array.name, *other.in, other.name, array.name == other.name);
-            if (array.name != other.name) no_overlap(*array.out, array.name, *other.out, other.name);
+            no_overlap(*array.out, array.name, *other.in, other.name, &array == &other);
+            if (&array != &other) no_overlap(*array.out, array.name, *other.out, other.name);
         }
     }
 }

@@ -118,7 +118,8 @@ def test_states() -> None:
     [
         (SGD, {"lr": 0.0}, "lr must be above 0"),
         (SGD, {"lr": float("nan")}, "lr must be above 0"),
-        (Adam, {"lr": float("inf")}, "lr must be above 0 and finite, not inf"),
+        (Adam, {"lr": float("inf")}, "lr must be above 0 and finite in float32, not inf"),
+        (Adam, {"eps": 1e-50}, "eps must be above 0 and finite in float32, not 1e-50"),
         (SGD, {"momentum": -0.1}, "momentum must not be negative"),
         (SGD, {"nesterov": True}, "nesterov needs a momentum"),
         (SGD, {"l2": float("inf")}, "l2"),

@@ -27,6 +27,7 @@ import numpy as np
 import safetensors
 
 from fastes.errors import StorageError
+from fastes.storage import sync_folder
 from fastes.types import AnyArray
 
 _FORMAT = 1
@@ -80,7 +81,7 @@ def save(directory: Path, checkpoint: Checkpoint, *, keep: int = 3, pinned: Coll
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        _sync_folder(folder)
+        sync_folder(folder)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -224,12 +225,3 @@ def _set_aside(path: Path) -> str:
         return f"kept as {path.rename(path.with_name(path.name + '.damaged')).name}"
     except OSError as error:
         return f"left in place ({error.strerror})"
-
-
-def _sync_folder(folder: Path) -> None:
-    """Force the rename in `folder` to the disk: fsync of the file covers its bytes, not its name."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

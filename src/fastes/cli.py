@@ -25,6 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A script finds modules beside it; so does a command, for "module:callable" in a configuration.
     if "" not in sys.path:
         sys.path.insert(0, "")
+    if options.command is _bench:
+        from fastes.bench import one_blas_thread
+
+        one_blas_thread()  # before anything imports NumPy
     try:
         _check_environment()
         with contextlib.nullcontext() if options.debug else _without_tracebacks():
@@ -95,8 +99,7 @@ def _train(options: argparse.Namespace) -> int:
     if options.executor is not None:
         same = tables.get("executor", {}).get("kind") == options.executor
         tables["executor"] = (tables["executor"] if same else {}) | {"kind": options.executor}
-    if options.resume is None:
-        tables.setdefault("output", {}).setdefault("dir", f"runs/{path.stem}")
+    tables.setdefault("output", {}).setdefault("dir", str(options.resume or f"runs/{path.stem}"))
     trainer = config.trainer(tables, resume=options.resume, reporters=[ConsoleReporter()])
     result = trainer.run()
     return 0 if result.status == "finished" else 130
@@ -113,9 +116,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise ConfigError(
             f"--episodes must be at least 1 and --seed from 0 to 2^64 - 1, not {options.episodes} and {options.seed}."
         )
-    trainer = config.trainer(config.read_tables(options.run / "config.toml"))
+    problem = config.problem(config.read_tables(options.run / "config.toml").get("problem", {}))
     policy = Policy(config.load_policy(options.run))
-    evaluator = Evaluator(trainer.problem, policy)
+    evaluator = Evaluator(problem, policy)
     try:
         returns = evaluator.evaluate_center(policy.theta(), options.seed, 0, options.episodes)
     finally:

@@ -83,12 +83,12 @@ def trainer(tables: dict[str, Any], **options: Any) -> Trainer:
     """
     _check_tables(tables)
     numbers = {name: _value(int, tables[name], name) for name in _NUMBERS if name in tables}
-    problem = tables.get("problem", {})
+    table = tables.get("problem", {})
     policy, arguments = _policy(tables.get("policy"))
     output = _settings(Output, tables["output"], "output") if "output" in tables else None
     return Trainer(
-        problem=_problem(problem),
-        problem_table=problem if _is_path(problem.get("kind")) else None,
+        problem=problem(table),
+        problem_table=table if _is_path(table.get("kind")) else None,
         policy=policy,
         policy_arguments=arguments,
         algorithm=algorithm(tables),
@@ -118,18 +118,25 @@ def load_policy(directory: str | Path, module: nn.Module | None = None) -> nn.Mo
     path = Path(directory)
     if module is None:
         tables = policy_tables(path)
-        problem = _problem(tables["problem"])
+        task = problem(tables["problem"])
         spec, arguments = _policy(tables["policy"])
-        module = build(spec or problem.default_policy() or MLP(), problem.interface(), 0, arguments).module
+        module = build(spec or task.default_policy() or MLP(), task.interface(), 0, arguments).module
         module = copy.deepcopy(module)  # parameters of their own, not views of one vector
     return load_weights(module, path)
 
 
-def _problem(table: dict[str, Any]) -> Problem:
+def problem(table: dict[str, Any]) -> Problem:
+    """The problem of a [problem] table. Raises ConfigError."""
     kind = table.get("kind", "gym")
     if _is_path(kind):
         arguments = {key: value for key, value in table.items() if key != "kind"}
-        made = _call(imported(kind, ConfigError), arguments, "problem")
+        try:
+            made = imported(kind, ConfigError)(**arguments)
+        except FastesError:
+            raise
+        except Exception as error:  # a user's factory may raise anything
+            reason = f"{type(error).__name__}: {str(error).removesuffix('.')}"
+            raise ConfigError(f"[problem]: {kind!r} raised {reason}.") from error
         if not isinstance(made, Problem):
             raise ConfigError(f"problem.kind = {kind!r} gave a {type(made).__name__}, not a fastes Problem.")
         return made

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 PYTHON = "python: "
 """Begins the value of a setting that was a Python object and cannot be read back from a file."""
 
@@ -26,6 +28,8 @@ def fields(settings: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Path):
@@ -38,5 +42,5 @@ def _plain(value: Any) -> Any:
 
 
 def _named(value: Any) -> str:
-    name = getattr(value, "__qualname__", None)
-    return PYTHON + (f"{value.__module__}:{name}" if name else repr(value).splitlines()[0][:80])
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{PYTHON}{named.__module__}:{named.__qualname__}"

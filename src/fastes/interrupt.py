@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from types import FrameType
 
 
 @contextlib.contextmanager
-def interruptible(notify: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+def interruptible() -> Iterator[Callable[[], bool]]:
     """Within, the first Ctrl-C or SIGTERM is remembered, and the second ends at once. Gives whether there was one."""
     received = False
     if threading.current_thread() is not threading.main_thread():
@@ -22,7 +23,9 @@ def interruptible(notify: Callable[[str], None]) -> Iterator[Callable[[], bool]]
         if received:
             raise KeyboardInterrupt
         received = True
-        notify("Stopping after this generation; once more stops at once.")
+        # Not by print or a reporter: the signal may have come in the middle of one.
+        with contextlib.suppress(OSError):
+            os.write(2, b"\nStopping after this generation; once more stops at once.\n")
 
     previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import io
 import json
@@ -32,6 +31,7 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 
 from fastes.errors import StorageError
+from fastes.storage import sync_folder
 from fastes.types import Float32Array, UInt32Array
 
 _FILE_START = struct.pack("<4sHH", b"FESJ", 1, 0)
@@ -65,17 +65,14 @@ class Journal:
     good_bytes: int
 
 
+class DamagedJournalError(StorageError):
+    """Not even the header of the journal is whole."""
+
+
 class JournalWriter:
-    """Appends generations to one journal, alone; a context manager. Made by `create` or `append_to`."""
+    """Appends generations to one journal; a context manager. Made by `create` or `append_to`."""
 
     def __init__(self, path: Path, file: io.FileIO, check: bytes, last_generation: int | None) -> None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.close()
-            raise StorageError(
-                f"The journal {path} is in use by another process. Wait until that run has ended, or end it."
-            ) from error
         self._path = path
         self._file = file
         self._check = check
@@ -97,7 +94,7 @@ class JournalWriter:
                 _write_all(file, _FILE_START + frame)
                 # The name appears with a whole header: a crash leaves no journal that cannot be read.
                 os.replace(temporary, path)
-                _sync_folder(path.parent)
+                sync_folder(path.parent)
                 return cls(path, file, check, None)
             except BaseException:
                 file.close()
@@ -150,7 +147,10 @@ class JournalWriter:
 
 
 def read(path: Path) -> Journal:
-    """Read all records up to the first damage; StorageError when not even the run header is whole."""
+    """Read all records up to the first damage.
+
+    Raises DamagedJournalError when not even the run header is whole, StorageError when the file cannot be read.
+    """
     try:
         with (
             _disk(f"read the journal {path}", "Check the path and its permissions."),
@@ -158,7 +158,7 @@ def read(path: Path) -> Journal:
         ):
             return _read(path, file, os.fstat(file.fileno()).st_size)
     except _DamageError as error:
-        raise StorageError(
+        raise DamagedJournalError(
             f"{path} is not a readable journal: {error}. Restore it from a copy, or start a new run."
         ) from error
 
@@ -183,7 +183,7 @@ def repair(path: Path, report: Callable[[str], None]) -> Journal:
         except BaseException:
             copy.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         with path.open("r+b", buffering=0) as file:
             file.truncate(journal.good_bytes)
             os.fsync(file.fileno())
@@ -276,12 +276,3 @@ def _write_all(file: io.FileIO, data: bytes) -> None:
     while remaining:
         remaining = remaining[os.write(file.fileno(), remaining) :]
     os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Force a new name in `folder` to the disk: fsync of the file covers its bytes, not its name."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -25,11 +25,19 @@ class UnitResult:
 
 @dataclass(frozen=True, slots=True)
 class Evaluations:
-    """A whole generation in member order. fitness: float32 [N], higher is better; steps: uint32 [N]."""
+    """A whole generation in member order.
+
+    fitness: float32 [N], higher is better; steps: uint32 [N], None for one each.
+    """
 
     generation: int
     fitness: Float32Array
-    steps: UInt32Array
+    steps: UInt32Array = None  # type: ignore[assignment]  # an array as soon as it is made
+
+    def __post_init__(self) -> None:
+        """Puts one step for each member where none were given."""
+        if self.steps is None:
+            object.__setattr__(self, "steps", np.ones(len(self.fitness), np.uint32))
 
 
 def in_member_order(results: Iterable[UnitResult], generation: int, population: int) -> Evaluations:

@@ -14,7 +14,8 @@ from torch import nn
 from fastes.algorithms import State
 from fastes.kernels import NOISE_SPEC
 from fastes.report import RunSummary
-from fastes.run_directory import Progress, write_json
+from fastes.run_directory import Progress
+from fastes.storage import write_json
 from fastes.types import Float64Array
 from fastes.version import VERSION
 

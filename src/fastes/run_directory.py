@@ -10,9 +10,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import itertools
-import json
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +20,9 @@ import tomli_w
 from fastes import checkpoint, journal
 from fastes.algorithms import Algorithm, State
 from fastes.errors import StorageError
-from fastes.journal import JournalWriter, Record
+from fastes.journal import DamagedJournalError, JournalWriter, Record
 from fastes.messages import Evaluations
+from fastes.storage import InUseError, lock_folder, unlock_folder, write_text
 
 Report = Callable[[str], None]
 
@@ -47,23 +46,21 @@ class Progress:
         )
 
 
-def free_directory(wanted: Path) -> Path:
-    """`wanted`, or with -2, -3, ... behind it the first that holds no run yet."""
-    names = itertools.chain([wanted], (wanted.with_name(f"{wanted.name}-{i}") for i in itertools.count(2)))
-    return next(path for path in names if not holds_run(path))
-
-
 def holds_run(path: Path) -> bool:
     """Whether a run was started in this directory; where we may not look it was not."""
-    return bool(glob.glob("journal.bin", root_dir=path) or glob.glob("checkpoints/*", root_dir=path))
+    checkpoints = glob.glob("checkpoints/generation-*.safetensors", root_dir=path)
+    return bool(glob.glob("journal.bin", root_dir=path) or checkpoints)
 
 
 class RunDirectory:
-    """An open run: appends to its journal and saves its checkpoints."""
+    """An open run, this process's alone: appends to its journal and saves its checkpoints."""
 
-    def __init__(self, path: Path, writer: JournalWriter, base_generation: int, saved: int, keep: int) -> None:
+    def __init__(
+        self, path: Path, lock: int, writer: JournalWriter, base_generation: int, saved: int, keep: int
+    ) -> None:
         """Use `create` or `resume`."""
         self.path = path
+        self._lock = lock
         self._writer = writer
         self._pinned = (0, base_generation)  # a journal replays from its base, so that checkpoint is never pruned
         self._saved = saved
@@ -71,19 +68,29 @@ class RunDirectory:
 
     @classmethod
     def create(
-        cls, path: Path, config: dict[str, Any], header: dict[str, Any], state: State, keep: int
+        cls, wanted: Path, config: dict[str, Any], header: dict[str, Any], state: State, keep: int
     ) -> RunDirectory:
-        """Starts a run in an empty or new directory. Raises StorageError if that cannot be written."""
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(
-                f"the output directory {path} cannot be made: {error.strerror}. Choose another with "
-                "output.dir, or make its parent writable."
-            ) from error
-        write_text(path / "config.toml", tomli_w.dumps(config))
-        checkpoint.save(path, _checkpoint(Progress(state)), keep=keep)
-        return cls(path, _new_journal(path, header, state), state.generation, state.generation, keep)
+        """Starts a run in `wanted`, or with -2, -3, ... behind it the first that neither holds a run nor is in use.
+
+        Raises StorageError if that cannot be written.
+        """
+        for path in itertools.chain([wanted], (wanted.with_name(f"{wanted.name}-{i}") for i in itertools.count(2))):
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StorageError(
+                    f"the output directory {path} cannot be made: {error.strerror}. Choose another with "
+                    "output.dir, or make its parent writable."
+                ) from error
+            with contextlib.suppress(InUseError):
+                lock = lock_folder(path)
+                if not holds_run(path):
+                    break
+                unlock_folder(lock)
+        with _released_on_error(lock):
+            _write_config(path, config)
+            checkpoint.save(path, _checkpoint(Progress(state)), keep=keep)
+            return cls(path, lock, _new_journal(path, header, state), state.generation, state.generation, keep)
 
     @classmethod
     def resume(
@@ -97,34 +104,36 @@ class RunDirectory:
     ) -> tuple[RunDirectory, Progress]:
         """Finds the last good state: the newest whole checkpoint, and the journal's generations after it.
 
-        Damaged files are put aside and reported. Raises StorageError if no checkpoint is whole, or the journal does not
-        lead from it to the states that it names.
+        Damaged files are put aside and reported. Raises StorageError if another process runs it, no checkpoint is
+        whole, or the journal does not lead from it to the states that it names.
         """
-        found = checkpoint.load_newest(path, report=report)
-        if found is None:
-            raise StorageError(
-                f"{path} holds no whole checkpoint to resume from. Start the run anew in another directory."
-            )
-        progress = _progress(found)
-        log = _read_journal(path, report)
-        if log is not None:
-            _check_header(path, log.header, header)
-            base, last = _span(log)
-            if base <= found.generation <= last:
-                for record in log.records:
-                    if record.generation > progress.state.generation:
-                        progress = replayed(progress, record, algorithm)
-                write_text(path / "config.toml", tomli_w.dumps(config))  # more generations, perhaps
-                writer = JournalWriter.append_to(path / "journal.bin")
-                return cls(path, writer, base, found.generation, keep), progress
-            _put_aside(path / "journal.bin")
-            report(
-                f"the journal leads from generation {base} to {last}, past or not as far as checkpoint "
-                f"{found.generation}; a new one starts there."
-            )
-        write_text(path / "config.toml", tomli_w.dumps(config))
-        writer = _new_journal(path, header, progress.state)
-        return cls(path, writer, found.generation, found.generation, keep), progress
+        lock = lock_folder(path)  # before anything is repaired: what looks torn may be being written
+        with _released_on_error(lock):
+            found = checkpoint.load_newest(path, report=report)
+            if found is None:
+                raise StorageError(
+                    f"{path} holds no whole checkpoint to resume from. Start the run anew in another directory."
+                )
+            progress = _progress(found)
+            log = _read_journal(path, report)
+            if log is not None:
+                _check_header(path, log.header, header)
+                base, last = _span(log)
+                if base <= found.generation <= last:
+                    for record in log.records:
+                        if record.generation > progress.state.generation:
+                            progress = replayed(progress, record, algorithm)
+                    _write_config(path, config)  # more generations, perhaps
+                    writer = JournalWriter.append_to(path / "journal.bin")
+                    return cls(path, lock, writer, base, found.generation, keep), progress
+                _put_aside(path / "journal.bin")
+                report(
+                    f"the journal leads from generation {base} to {last}, past or not as far as checkpoint "
+                    f"{found.generation}; a new one starts there."
+                )
+            _write_config(path, config)
+            writer = _new_journal(path, header, progress.state)
+            return cls(path, lock, writer, found.generation, found.generation, keep), progress
 
     def append(self, state: State, evaluations: Evaluations) -> None:
         """Writes one generation to the journal, onto the disk. Raises StorageError."""
@@ -137,8 +146,9 @@ class RunDirectory:
             self._saved = progress.state.generation
 
     def close(self) -> None:
-        """Closes the journal."""
+        """Closes the journal and lets others have the directory."""
         self._writer.close()
+        unlock_folder(self._lock)
 
 
 def replayed(progress: Progress, record: Record, algorithm: Algorithm) -> Progress:
@@ -180,27 +190,21 @@ def replay(path: Path, algorithm: Algorithm, generation: int | None, report: Rep
     return progress.state
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replaces a file as a whole. Raises StorageError."""
-    temporary = path.with_name(path.name + ".tmp")
+@contextlib.contextmanager
+def _released_on_error(lock: int) -> Iterator[None]:
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise StorageError(
-            f"{path} cannot be written: {error.strerror}. Free some space or make the directory writable; "
-            "what was there before is intact."
-        ) from error
+        yield
+    except BaseException:
+        unlock_folder(lock)
+        raise
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Replaces a JSON file as a whole. Raises StorageError."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
+def _write_config(path: Path, config: dict[str, Any]) -> None:
+    """Writes `config.toml`, naming the directory that the run really has; an earlier end's result goes."""
+    if "output" in config:
+        config = config | {"output": config["output"] | {"dir": str(path)}}
+    write_text(path / "config.toml", tomli_w.dumps(config))
+    (path / "result.json").unlink(missing_ok=True)
 
 
 def _checkpoint(progress: Progress) -> checkpoint.Checkpoint:
@@ -225,7 +229,7 @@ def _read_journal(path: Path, report: Report) -> journal.Journal | None:
         return None
     try:
         return journal.repair(file, report)
-    except StorageError as error:
+    except DamagedJournalError as error:
         report(str(error))
         _put_aside(file)
         return None
@@ -239,7 +243,10 @@ def _span(log: journal.Journal) -> tuple[int, int]:
 
 def _put_aside(file: Path) -> None:
     names = (file.with_name(f"{file.name}.before-{i}") for i in itertools.count(1))
-    file.rename(next(name for name in names if not name.exists()))
+    try:
+        file.rename(next(name for name in names if not name.exists()))
+    except OSError as error:
+        raise StorageError(f"{file} cannot be put aside: {error.strerror}. Make its directory writable.") from error
 
 
 def _check_header(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:

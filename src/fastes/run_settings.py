@@ -35,6 +35,10 @@ class Output:
     keep: int = 3
     tensorboard: bool = True
 
+    def saves(self, generation: int) -> bool:
+        """Whether there is a checkpoint after this many generations, besides the one at the end."""
+        return generation % self.checkpoint_every == 0
+
     def __post_init__(self) -> None:
         """Checks the settings. Raises ConfigError."""
         if self.checkpoint_every < 1 or self.keep < 1:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import safetensors.torch
 from torch import nn
 
 from fastes.errors import StorageError
-from fastes.run_directory import write_json
+from fastes.storage import sync_folder, write_json
 
 
 def save_policy(directory: Path, module: nn.Module, config: dict[str, Any], digest: str) -> Path:
@@ -23,8 +25,13 @@ def save_policy(directory: Path, module: nn.Module, config: dict[str, Any], dige
     try:
         safetensors.torch.save_model(module, str(temporary))
         shutil.copymode(description, temporary)  # safetensors makes its files private
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
+        sync_folder(directory)
     except (OSError, safetensors.SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise StorageError(
             f"the policy cannot be written to {path}: {error}. The last checkpoint is intact: free some space or make "
             f"the directory writable, then resume the run."

@@ -23,13 +23,11 @@ from fastes.policies import POLICIES, PolicySpec, build
 from fastes.problems import PROBLEMS, Problem
 from fastes.report import GenerationReport, Reporter, Reporters, RunInfo, RunSummary
 from fastes.result import Result, mean_and_std, write_result
-from fastes.run_directory import Progress, RunDirectory, free_directory, holds_run
+from fastes.run_directory import Progress, RunDirectory, holds_run
 from fastes.run_settings import Evaluation, Output
 from fastes.saved_policy import save_policy
 from fastes.types import Float32Array, Float64Array, Metrics
 from fastes.version import VERSION
-
-_CHECKPOINT_EVERY, _KEEP = 10, 3  # of a run resumed without an output table
 
 
 @dataclass(kw_only=True)
@@ -56,6 +54,7 @@ class Trainer:
     unit_size: int = 64
     reporters: Sequence[Reporter] = ()
     clock: Callable[[], float] = time.monotonic
+    _evaluated: tuple[State, Float64Array] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Checks the settings. Raises ConfigError."""
@@ -69,6 +68,8 @@ class Trainer:
             self.policy = self.problem.default_policy()
         if self.policy is None:
             raise ConfigError("this problem needs a policy: give one, such as [policy] kind = 'mlp'.")
+        if self.output is None and self.resume is not None:
+            self.output = Output(self.resume)
 
     def config(self) -> dict[str, Any]:
         """The run as tables, as `config.toml` holds them."""
@@ -99,11 +100,11 @@ class Trainer:
         executor = self.executor.create()
         summary: RunSummary | None = None
         try:
-            executor.start(evaluator)  # before the reporters, whose threads need not be there when processes fork
+            executor.start(evaluator)  # before the reporters start threads, which a fork does not copy
             reporters.start(self._info(directory, progress, policy.dim))
             for note in notes:
                 reporters.message(note)
-            with interruptible(reporters.message) as interrupted:
+            with interruptible() as interrupted:
                 generations = self._generations(progress, executor, evaluator, directory, reporters)
                 while not interrupted() and (following := next(generations, None)) is not None:
                     progress = following
@@ -126,7 +127,7 @@ class Trainer:
 
     def _begin(self, theta: Float32Array, note: Callable[[str], None]) -> tuple[RunDirectory | None, Progress]:
         state = self.algorithm.init(theta, self.seed)
-        if self.output is None and self.resume is None:
+        if self.output is None:
             return None, Progress(state)
         config = self.config()
         header = {
@@ -136,16 +137,14 @@ class Trainer:
             "noise_spec": NOISE_SPEC,
             "version": VERSION,
         }
-        header |= {f"{table}.{k}": v for table in ("algorithm", "optimizer") for k, v in config[table].items()}
-        keep = _KEEP if self.output is None else self.output.keep
+        # What fixes the run's digest: a resumed run has to have the same.
+        header["unit_size"] = self.unit_size
+        for table in ("problem", "policy", "algorithm", "optimizer"):
+            header |= {f"{table}.{key}": value for key, value in config[table].items()}
         if self.resume is not None and holds_run(self.resume):
-            return RunDirectory.resume(self.resume, self.algorithm, config, header, keep, note)
-        if self.resume is not None:
-            path = self.resume
-        else:
-            assert self.output is not None
-            path = free_directory(self.output.dir)
-        return RunDirectory.create(path, config, header, state, keep), Progress(state)
+            return RunDirectory.resume(self.resume, self.algorithm, config, header, self.output.keep, note)
+        directory = RunDirectory.create(self.resume or self.output.dir, config, header, state, self.output.keep)
+        return directory, Progress(state)
 
     def _generations(
         self,
@@ -156,7 +155,6 @@ class Trainer:
         reporters: Reporter,
     ) -> Iterator[Progress]:
         """The loop: progress after each generation, which is in the journal by then."""
-        every = _CHECKPOINT_EVERY if self.output is None else self.output.checkpoint_every
         while progress.state.generation < self.generations:
             started = self.clock()
             generation = self.algorithm.ask(progress.state)
@@ -170,19 +168,23 @@ class Trainer:
             metrics = fitness_metrics(evaluations) | self._center_metrics(evaluator, state) | metrics
             metrics |= progress_metrics(before, progress, evaluations, seconds)
             reporters.write(GenerationReport(state.generation, metrics, evaluations.fitness, seconds))
-            if directory is not None and state.generation % every == 0:
+            if directory is not None and self.output is not None and self.output.saves(state.generation):
                 directory.save(progress)
             yield progress
 
     def _center_metrics(self, evaluator: Evaluator, state: State) -> Metrics:
         every = self.evaluation.every
-        if every == 0 or state.generation % every or state.generation == self.generations:
-            return {}  # the last generation is evaluated when the run concludes
+        if state.generation != self.generations and (every == 0 or state.generation % every):
+            return {}
         mean, std = mean_and_std(self._returns(evaluator, state))
         return {"evaluation/mean": mean, "evaluation/std": std}
 
     def _returns(self, evaluator: Evaluator, state: State) -> Float64Array:
-        return evaluator.evaluate_center(state.theta, state.seed, state.generation, self.evaluation.episodes)
+        if self._evaluated is None or self._evaluated[0] is not state:
+            episodes = self.evaluation.episodes
+            returns = evaluator.evaluate_center(state.theta, state.seed, state.generation, episodes)
+            self._evaluated = state, returns
+        return self._evaluated[1]
 
     def _conclude(self, progress: Progress, evaluator: Evaluator, directory: RunDirectory | None) -> Result:
         state = progress.state
@@ -211,11 +213,11 @@ class Trainer:
 
     def _reporters(self) -> list[Reporter]:
         reporters = list(self.reporters)
-        if self.output is not None or self.resume is not None:
+        if self.output is not None:
             from fastes.report import CSVReporter, TensorBoardReporter
 
             reporters.append(CSVReporter())
-            if self.output is None or self.output.tensorboard:
+            if self.output.tensorboard:
                 reporters.append(TensorBoardReporter())
         return reporters
 

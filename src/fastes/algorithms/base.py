@@ -77,7 +77,7 @@ class Algorithm(ABC):
             raise ValueError(f"theta must be a float32 vector, not {theta.dtype} of shape {theta.shape}.")
         if not 0 <= seed < 2**64:
             raise ValueError(f"seed must be from 0 to 2^64 - 1, not {seed}.")
-        return State(seed, 0, np.ascontiguousarray(theta), self.optimizer.init(theta.size))
+        return State(seed, 0, np.array(theta), self.optimizer.init(theta.size))
 
     def ask(self, state: State) -> Generation:
         """The members of the next generation, as addresses; `materialize()` makes their parameters."""
@@ -89,11 +89,15 @@ class Algorithm(ABC):
         Raises ValueError if the evaluations are of another generation or population, FitnessError if a fitness is not
         finite and the algorithm does not allow that.
         """
-        if evaluations.generation != state.generation or len(evaluations.fitness) != self.members:
+        fitness = evaluations.fitness
+        if evaluations.generation != state.generation or len(fitness) != self.members:
             raise ValueError(
                 f"expected {self.members} evaluations of generation {state.generation}, "
-                f"not {len(evaluations.fitness)} of generation {evaluations.generation}."
+                f"not {len(fitness)} of generation {evaluations.generation}."
             )
+        if not isinstance(fitness, np.ndarray) or fitness.dtype != np.float32 or fitness.ndim != 1:
+            found = f"{fitness.dtype} {fitness.shape}" if isinstance(fitness, np.ndarray) else type(fitness).__name__
+            raise ValueError(f"fitness must be a float32 array of shape ({self.members},), not {found}.")
         theta, optimizer, metrics = self._tell(state, evaluations)
         following = replace(state, generation=state.generation + 1, theta=theta, optimizer=optimizer)
         return following, metrics

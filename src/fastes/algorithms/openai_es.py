@@ -20,6 +20,7 @@ from fastes.kernels import KINDS
 from fastes.messages import Evaluations
 from fastes.noise import Generation, mirrored_rows, mirrored_signs, pair_weights
 from fastes.optim import Adam, Optimizer, OptimizerState
+from fastes.optim.base import in_float32
 from fastes.shaping import SHAPINGS, finite_fitness
 from fastes.shaping.finite import NanFitness
 from fastes.types import Float32Array, Metrics
@@ -29,8 +30,8 @@ from fastes.types import Float32Array, Metrics
 class OpenAIES(Algorithm):
     """population: N, members of a generation, N / 2 mirrored pairs; sigma: standard deviation of the perturbations;
 
-    shaping: how fitness becomes weights; noise: kind of perturbation; nan_fitness: "raise", or "worst" to rank members
-    whose fitness is not finite last. Raises ValueError for settings out of range.
+    shaping: how fitness becomes weights; noise: kind of perturbation; nan_fitness: "raise", or "worst" to count members
+    whose fitness is not finite as the worst finite one. Raises ValueError for settings out of range.
     """
 
     population: int = 256
@@ -42,10 +43,10 @@ class OpenAIES(Algorithm):
 
     def __post_init__(self) -> None:
         """Checks the settings."""
-        if not 2 <= self.population <= 2**33 or self.population % 2:
-            raise ValueError(f"algorithm.population must be even, pairs of two, up to 2^33, not {self.population}.")
-        if not 0 < self.sigma < math.inf:
-            raise ValueError(f"algorithm.sigma must be above 0 and finite, not {self.sigma}.")
+        if not 2 <= self.population <= 2**28 or self.population % 2:
+            raise ValueError(f"algorithm.population must be even, pairs of two, up to 2^28, not {self.population}.")
+        if not 0 < in_float32(self.sigma) < math.inf:
+            raise ValueError(f"algorithm.sigma must be above 0 and finite in float32, not {self.sigma}.")
         for name, value, known in (
             ("shaping", self.shaping, tuple(SHAPINGS)),
             ("noise", self.noise, KINDS),

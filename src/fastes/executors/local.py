@@ -81,7 +81,7 @@ class LocalExecutor(Executor):
         self._context: Any = multiprocessing.get_context(_start_method(self._settings.start_method))
         self._memory = self._context.RawArray("f", evaluator.policy.dim)
         self._theta: Float32Array = np.frombuffer(self._memory, dtype=np.float32)
-        count = self._settings.workers or len(os.sched_getaffinity(0))
+        count = self._settings.workers or _usable_processors()
         try:
             for _ in range(count):
                 self._workers.append(self._new_worker())
@@ -190,6 +190,10 @@ def _received(connection: Connection) -> UnitResult | Failure | None:
         return connection.recv()  # type: ignore[no-any-return]
     except (EOFError, OSError):
         return None
+
+
+def _usable_processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _start_method(wanted: StartMethod) -> str:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from fastes._core import MAX_ELEMENTS, NOISE_SPEC, num_threads, select_isa, set_num_threads
-from fastes.kernels.noise import KINDS, normal, perturb, philox4x32, weighted_sum, words_only
+from fastes.kernels.noise import KINDS, normal, perturb, philox4x32, weighted_sum
 from fastes.kernels.optimizer_steps import adam_step, sgd_step
 from fastes.kernels.state import digest, info, self_test
 
@@ -26,5 +26,4 @@ __all__ = [
     "set_num_threads",
     "sgd_step",
     "weighted_sum",
-    "words_only",
 ]

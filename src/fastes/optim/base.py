@@ -6,6 +6,8 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from fastes.types import Float32Array, UInt32Array
 
 
@@ -44,8 +46,14 @@ class Optimizer(ABC):
 def check_settings(name: str, positive: dict[str, float], not_negative: dict[str, float]) -> None:
     """Raises ValueError naming the first setting out of range."""
     for key, value in positive.items():
-        if not 0 < value < math.inf:
-            raise ValueError(f"{name}: {key} must be above 0 and finite, not {value}.")
+        if not 0 < in_float32(value) < math.inf:
+            raise ValueError(f"{name}: {key} must be above 0 and finite in float32, not {value}.")
     for key, value in not_negative.items():
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{name}: {key} must not be negative and finite, not {value}.")
+        if not 0 <= in_float32(value) < math.inf:
+            raise ValueError(f"{name}: {key} must not be negative and finite in float32, not {value}.")
+
+
+def in_float32(value: float) -> float:
+    """The value that the kernels will see: 0 or infinite if float32 does not reach it."""
+    with np.errstate(over="ignore", under="ignore"):
+        return float(np.float32(value))

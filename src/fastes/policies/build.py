@@ -29,9 +29,14 @@ def build(spec: PolicySpec, interface: Interface, seed: int, arguments: dict[str
 
     Raises PolicyError if it cannot be imported or called, or gives something else than a module.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed & (2**63 - 1))
-        module = _module(spec, interface, arguments or {})
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # an orthogonal initialisation must not depend on the machine's cores
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed & (2**63 - 1))
+            module = _module(spec, interface, arguments or {})
+    finally:
+        torch.set_num_threads(threads)
     if not isinstance(module, nn.Module):
         raise PolicyError(f"the policy {spec!r} gave a {type(module).__name__}, not a torch.nn.Module.")
     return Policy(module)

@@ -83,6 +83,7 @@ class Policy:
                 parameter.data = part
             else:
                 self._copied.append((parameter, part))
+        self._buffers = [(name, buffer.detach().clone()) for name, buffer in self.module.named_buffers()]
 
     @property
     def dim(self) -> int:
@@ -98,6 +99,13 @@ class Policy:
         self._flat.copy_(torch.from_numpy(theta) if theta.flags.writeable else torch.tensor(theta))
         for parameter, part in self._copied:
             parameter.data.copy_(part)
+        self.reset_()
+
+    def reset_(self) -> None:
+        """Puts the buffers back as they were when the module was taken over: no episode sees another's."""
+        for name, initial in self._buffers:
+            owner, _, leaf = name.rpartition(".")
+            setattr(self.module.get_submodule(owner), leaf, initial.clone())  # forward may have bound another tensor
 
     def export(self, theta: Float32Array) -> nn.Module:
         """An independent copy of the module with theta in it, ready for torch.save or torch.export."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,7 @@ class Gym(Problem):
         try:
             if not isinstance(self.env, str):
                 env = self.env(**self.env_args)
-            elif ":" in self.env and self.env not in gymnasium.registry:
+            elif ":" in self.env and not re.search(r"-v\d+$", self.env):  # "module:EnvId-v0" is Gymnasium's own
                 env = imported(self.env, ProblemError)(**self.env_args)
             else:
                 env = gymnasium.make(self.env, **self.env_args)
@@ -125,7 +126,7 @@ class GymSession(Session):
                 torch.manual_seed(int(draws[i]))
                 for episode, seed in enumerate(seeds[i]):
                     try:
-                        returns[i, episode], taken = self._episode(policy.module, int(seed))
+                        returns[i, episode], taken = self._episode(policy, int(seed))
                     except PolicyError:
                         raise
                     except Exception as error:
@@ -137,14 +138,15 @@ class GymSession(Session):
                     steps[i] += taken
         return Outcome(returns, steps)
 
-    def _episode(self, module: Any, seed: int) -> tuple[float, int]:
+    def _episode(self, policy: Policy, seed: int) -> tuple[float, int]:
         """Return and steps of one episode."""
         import torch
 
+        policy.reset_()
         observation, _ = self._env.reset(seed=seed)
         total, steps, over = 0.0, 0, False
         while not over:
-            output = module(torch.from_numpy(self._encode(observation)[np.newaxis]))
+            output = policy.module(torch.from_numpy(self._encode(observation)[np.newaxis]))
             action = self._decode(self._outputs(output))
             observation, reward, terminated, truncated, _ = self._env.step(action)
             total += float(reward)
