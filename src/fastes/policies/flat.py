@@ -117,11 +117,13 @@ class Policy:
 
     def __getstate__(self) -> bytes:
         """The module alone, as bytes: torch would send the descriptors of files that are closed by then."""
+        self.reset_()
         buffer = io.BytesIO()
         torch.save(self.module, buffer)
         return buffer.getvalue()
 
     def __setstate__(self, state: bytes) -> None:
         """Binds the module that arrived: the flat tensor is made anew."""
+        # Any module may come, so not weights only; multiprocessing, which alone calls this, has unpickled already.
         self.module = torch.load(io.BytesIO(state), weights_only=False)
         self._bind()
