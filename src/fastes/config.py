@@ -19,7 +19,7 @@ from fastes.description import PYTHON
 from fastes.errors import ConfigError, FastesError
 from fastes.executors import EXECUTORS, ExecutorSettings
 from fastes.optim import OPTIMIZERS, Optimizer
-from fastes.policies import MLP, POLICIES, PolicySpec, build
+from fastes.policies import POLICIES, PolicySpec, build
 from fastes.policies.build import imported
 from fastes.problems import PROBLEMS, Problem
 from fastes.run_settings import Evaluation, Output
@@ -120,7 +120,8 @@ def load_policy(directory: str | Path, module: nn.Module | None = None) -> nn.Mo
         tables = policy_tables(path)
         task = problem(tables["problem"])
         spec, arguments = _policy(tables["policy"])
-        module = build(spec or task.default_policy() or MLP(), task.interface(), 0, arguments).module
+        assert spec is not None  # policy.json names the one that was trained
+        module = build(spec, task.interface(), 0, arguments).module
         module = copy.deepcopy(module)  # parameters of their own, not views of one vector
     return load_weights(module, path)
 
