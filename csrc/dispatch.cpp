@@ -20,8 +20,12 @@ std::vector<Candidate> candidates() {
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
     const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    const bool avx512vbmi = avx512 && __builtin_cpu_supports("avx512vbmi");
+    all.push_back({&avx512vbmi_kernels, avx512vbmi});
     all.push_back({&avx512_kernels, avx512});
     all.push_back({&avx2_kernels, avx2});
+#elif defined(FASTES_NEON)
+    all.push_back({&neon_kernels, true});  // every AArch64 processor has it
 #endif
     all.push_back({&scalar_kernels, true});
     return all;

@@ -2,7 +2,12 @@
 // includes this, and is compiled with that instruction set's flags; the table is all that leaves it.
 
 #include "fastes/accumulate.hpp"
+#include "fastes/clipup.hpp"
+#include "fastes/low_rank.hpp"
+#include "fastes/normal.hpp"
+#include "fastes/normal8.hpp"
 #include "fastes/optimizer.hpp"
+#include "fastes/rademacher.hpp"
 
 namespace fastes {
 inline namespace FASTES_ISA {
@@ -24,28 +29,39 @@ void philox(const std::uint32_t* counters, std::size_t count, std::uint64_t key,
     }
 }
 
-struct Copy {
+// body.template operator()<K>() for the kind of noise K.
+template <class Body>
+void with_kind(Kind kind, const Body& body) {
+    switch (kind) {
+        case Kind::normal: return body.template operator()<Normal<Lanes>>();
+        case Kind::rademacher: return body.template operator()<Rademacher<Lanes>>();
+        case Kind::normal8: return body.template operator()<Normal8<Lanes>>();
+    }
+}
+
+template <class K>
+struct Fill {
     float* out;
 
     template <class V>
     void operator()(std::int64_t position, typename V::f32 x) const {
-        V::store(out + position, x);
+        V::store(out + position, K::step == 1.0f ? x : V::mul(x, V::set(K::step)));
     }
 };
 
-void normal(const Address& address, const RowKey& row, const Span& span, float* out) {
+void fill(const Address& address, const RowKey& row, const Span& span, float* out) {
     const RoundKeys keys(address.seed);
-    for_groups<Lanes>(span, [&]<int G>(std::uint32_t block, std::int64_t position) {
-        BlockKeys<Lanes> blocks[G];
-        make_block_keys<Lanes, G>(block, address.generation, keys, blocks);
-        Lanes::u32 words[G][4];
-        philox_words<Lanes, G>(blocks, row, keys, words);
-        for (int g = 0; g < G; ++g) {
-            Lanes::f32 z[4];
-            normals<Lanes>(words[g], z);
-            Lanes::transpose(z);
-            emit<Lanes>(z, position + g * group_elements<Lanes>, span, Copy{out + span.at});
-        }
+    with_kind(address.kind, [&]<class K>() {
+        for_groups<Lanes, K>(span, [&]<int G>(std::uint32_t block, std::int64_t position) {
+            BlockKeys<Lanes> blocks[G];
+            make_block_keys<Lanes, G>(block, address.generation, keys, blocks);
+            Lanes::u32 words[G][4];
+            philox_words<Lanes, G>(blocks, row, keys, words);
+            for (int g = 0; g < G; ++g) {
+                const typename K::Group group(words[g]);
+                emit<Lanes, K>(group, position + g * group_elements<Lanes, K>, span, Fill<K>{out + span.at});
+            }
+        });
     });
 }
 
@@ -65,28 +81,27 @@ inline constexpr std::uint64_t tile_elements = 2048;
 
 // A tile of theta and of block keys stays in the first caches while all rows pass over it. Neighbours in the list with
 // the same row, as the two members of a mirrored pair are, share one making of their noise.
-template <class T>
+template <class K, class T>
 void perturb_tile(const Address& address, const Perturb& args, const Span& tile) {
+    constexpr int group = group_elements<Lanes, K>;
     const RoundKeys keys(address.seed);
-    BlockKeys<Lanes> blocks[tile_elements / group_elements<Lanes> + 2];  // one more for each end inside a group
-    for_groups<Lanes>(tile, [&]<int G>(std::uint32_t block, std::int64_t position) {
-        make_block_keys<Lanes, G>(block, address.generation, keys, blocks + group_index<Lanes>(position));
+    BlockKeys<Lanes> blocks[tile_elements / group + 2];  // one more for each end inside a group
+    for_groups<Lanes, K>(tile, [&]<int G>(std::uint32_t block, std::int64_t position) {
+        make_block_keys<Lanes, G>(block, address.generation, keys, blocks + group_index<Lanes, K>(position));
     });
     const float* theta = args.theta + tile.at;
     for (std::size_t k = 0; k < args.count;) {
         std::size_t same = k + 1;
         while (same < args.count && args.rows[same] == args.rows[k]) ++same;
-        for_groups<Lanes>(tile, [&]<int G>(std::uint32_t, std::int64_t position) {
+        for_groups<Lanes, K>(tile, [&]<int G>(std::uint32_t, std::int64_t position) {
             Lanes::u32 words[G][4];
-            philox_words<Lanes, G>(blocks + group_index<Lanes>(position), args.keys[k], keys, words);
+            philox_words<Lanes, G>(blocks + group_index<Lanes, K>(position), args.keys[k], keys, words);
             for (int g = 0; g < G; ++g) {
-                Lanes::f32 z[4];
-                normals<Lanes>(words[g], z);
-                Lanes::transpose(z);
+                const typename K::Group values(words[g]);
                 for (std::size_t member = k; member < same; ++member) {
                     T* out = static_cast<T*>(args.out) + member * args.stride + tile.at;
-                    emit<Lanes>(z, position + g * group_elements<Lanes>, tile,
-                                PerturbRow<T>{theta, out, args.scales[member]});
+                    emit<Lanes, K>(values, position + g * group, tile,
+                                   PerturbRow<T>{theta, out, args.scales[member] * K::step});
                 }
             }
         });
@@ -94,28 +109,51 @@ void perturb_tile(const Address& address, const Perturb& args, const Span& tile)
     }
 }
 
+// body.template operator()<T>() for the element type T.
+template <class Body>
+void with_type(OutputType type, const Body& body) {
+    switch (type) {
+        case OutputType::float32: return body.template operator()<float>();
+        case OutputType::float16: return body.template operator()<float16>();
+        case OutputType::bfloat16: return body.template operator()<bfloat16>();
+    }
+}
+
 void perturb(const Address& address, const Perturb& args, const Span& span) {
     for (std::uint64_t done = 0; done < span.count; done += tile_elements) {
         const std::uint64_t rest = span.count - done;
         const Span tile{span.first + done, span.at + done, rest < tile_elements ? rest : tile_elements};
-        switch (args.type) {
-            case OutputType::float32: perturb_tile<float>(address, args, tile); break;
-            case OutputType::float16: perturb_tile<float16>(address, args, tile); break;
-            case OutputType::bfloat16: perturb_tile<bfloat16>(address, args, tile); break;
-        }
+        with_kind(address.kind, [&]<class K>() {
+            with_type(args.type, [&]<class T>() { perturb_tile<K, T>(address, args, tile); });
+        });
     }
 }
 
+// sink(position, g) for every element of the span, whatever the kind.
+template <class Sink>
+void sum_into(const Address& address, const WeightedRows& rows, const Span& span, const Sink& sink) {
+    with_kind(address.kind, [&]<class K>() { weighted_sum<Lanes, K>(address, rows, span, sink); });
+}
+
+struct Copy {
+    float* out;
+
+    template <class V>
+    void operator()(std::int64_t position, typename V::f32 x) const {
+        V::store(out + position, x);
+    }
+};
+
 void weighted_sum_into(const Address& address, const WeightedRows& rows, const Span& span, float* out) {
-    weighted_sum<Lanes>(address, rows, span, Copy{out + span.at});
+    sum_into(address, rows, span, Copy{out + span.at});
 }
 
 void sgd_step(const Address& address, const WeightedRows& rows, const Span& span, const SgdStep& step) {
-    weighted_sum<Lanes>(address, rows, span, SgdUpdate{step, span.at});
+    sum_into(address, rows, span, SgdUpdate{step, span.at});
 }
 
 void adam_step(const Address& address, const WeightedRows& rows, const Span& span, const AdamStep& step) {
-    weighted_sum<Lanes>(address, rows, span, AdamUpdate{step, span.at});
+    sum_into(address, rows, span, AdamUpdate{step, span.at});
 }
 
 template <class Body>
@@ -123,6 +161,33 @@ void for_vectors(std::size_t count, const Body& body) {
     std::size_t i = 0;
     for (; i + Lanes::width <= count; i += Lanes::width) body.template operator()<Lanes>(i);
     for (; i < count; ++i) body.template operator()<ScalarLanes>(i);
+}
+
+void clipup_gradient(const Address& address, const WeightedRows& rows, const Span& span, const ClipUpStep& step) {
+    sum_into(address, rows, span, GradientUpdate{step, span.at});
+    sum_blocks(span, step);
+}
+
+void clipup_scales(std::uint64_t dim, ClipUpStep& step) {
+    find_scales(dim, step);
+}
+
+void clipup_apply(const Span& span, const ClipUpStep& step) {
+    for_vectors(span.count, [&]<class V>(std::size_t i) { ClipUpUpdate{step, span.at}.template operator()<V>(i); });
+}
+
+void low_rank_perturb(const LowRankMember& member) {
+    with_type(member.type, [&]<class T>() {
+        for (std::size_t i = member.rows_begin; i < member.rows_end; ++i) {
+            for_vectors(member.n, [&]<class V>(std::size_t j) { perturb_low_rank<V, T>(member, i, j); });
+        }
+    });
+}
+
+void low_rank_add(const LowRankTile& tile) {
+    for (std::size_t j = tile.columns_begin; j < tile.columns_end; j += tile_columns<Lanes>) {
+        for (std::size_t i = tile.rows_begin; i < tile.rows_end; i += tile_rows) add_low_rank_tile<Lanes>(tile, i, j);
+    }
 }
 
 void radius_of(const std::uint32_t* words, std::size_t count, float* out) {
@@ -142,7 +207,7 @@ void direction_of(const std::uint32_t* words, std::size_t count, float* first, f
 void words_only(const Address& address, const WeightedRows& rows, const Span& span, std::uint32_t* out) {
     const RoundKeys keys(address.seed);
     Lanes::u32 folded[2] = {Lanes::broadcast32(0), Lanes::broadcast32(0)};
-    for_groups<Lanes>(span, [&]<int G>(std::uint32_t block, std::int64_t) {
+    for_groups<Lanes, Normal<Lanes>>(span, [&]<int G>(std::uint32_t block, std::int64_t) {
         BlockKeys<Lanes> blocks[G];
         make_block_keys<Lanes, G>(block, address.generation, keys, blocks);
         for (std::size_t row = 0; row < rows.count; ++row) {
@@ -161,8 +226,9 @@ void words_only(const Address& address, const WeightedRows& rows, const Span& sp
 }  // namespace FASTES_ISA
 
 extern const KernelTable FASTES_TABLE = {
-    Lanes::name, row_keys,  philox,    normal,       perturb,    weighted_sum_into,
-    sgd_step,    adam_step, radius_of, direction_of, words_only,
+    Lanes::name,  row_keys,        philox,        fill,         perturb,          weighted_sum_into, sgd_step,
+    adam_step,    clipup_gradient, clipup_scales, clipup_apply, low_rank_perturb, low_rank_add,      radius_of,
+    direction_of, words_only,
 };
 
 }  // namespace fastes

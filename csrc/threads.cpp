@@ -149,8 +149,16 @@ std::atomic<int> threads_wanted{0};
 
 // Below this a thread costs more to wake than it saves: about 20 us of AVX-512 work.
 constexpr double normals_per_thread = 32768.0;
-// Spans end on multiples of this, so that no two threads write one cache line of an aligned array.
-constexpr std::uint64_t span_multiple = 128;
+// Spans end on multiples of this, so that no two threads write one cache line of an aligned array, and few groups of
+// blocks are made by two of them: the widest is of 2048 elements.
+constexpr std::uint64_t span_multiple = 2048;
+static_assert(span_multiple % clipup_block == 0);
+
+// As many as the work is worth.
+std::size_t threads_for(double normals) {
+    const double worth = std::max(1.0, normals / normals_per_thread);
+    return static_cast<std::size_t>(std::min(worth, static_cast<double>(num_threads())));
+}
 
 }  // namespace
 
@@ -177,9 +185,16 @@ float narrowed(double x) {
     return rounded;
 }
 
+void for_pieces(std::size_t count, double normals, const std::function<void(std::size_t)>& body) {
+    const auto run = [&](std::size_t i) {
+        const DefaultFloatingPoint guard;
+        body(i);
+    };
+    pool().run(count, std::min<std::size_t>(threads_for(normals), count), run);
+}
+
 void for_spans(std::uint64_t first, std::uint64_t count, double normals, const std::function<void(const Span&)>& body) {
-    const double worth = std::max(1.0, normals / normals_per_thread);
-    const auto threads = static_cast<std::uint64_t>(std::min(worth, static_cast<double>(num_threads())));
+    const std::uint64_t threads = threads_for(normals);
     // Four spans a thread: a thread that is held up loses a quarter of its share to the others.
     const std::uint64_t spans = threads == 1 ? 1 : 4 * threads;
     const std::uint64_t rounded = (count / spans + span_multiple) / span_multiple * span_multiple;

@@ -48,11 +48,26 @@ std::uint64_t integer(const py::handle& value, const char* name, std::uint64_t l
     return number;
 }
 
-Address address(const py::handle& seed, const py::handle& generation, const py::handle& stream) {
+Kind kind_of(const std::string& name) {
+    if (name == "normal") return Kind::normal;
+    if (name == "rademacher") return Kind::rademacher;
+    if (name == "normal8") return Kind::normal8;
+    throw py::value_error("kind must be one of normal, rademacher, normal8, not '" + name + "'.");
+}
+
+OutputType output_type(const std::string& name) {
+    if (name == "float32") return OutputType::float32;
+    if (name == "float16") return OutputType::float16;
+    if (name == "bfloat16") return OutputType::bfloat16;
+    throw py::type_error("out must be float32, float16 or bfloat16, not " + name + ".");
+}
+
+Address address(const py::handle& seed, const py::handle& generation, const py::handle& stream,
+                const std::string& kind) {
     constexpr auto limit32 = std::numeric_limits<std::uint32_t>::max();
     return {integer(seed, "seed", std::numeric_limits<std::uint64_t>::max()),
             static_cast<std::uint32_t>(integer(stream, "stream", limit32)),
-            static_cast<std::uint32_t>(integer(generation, "generation", limit32))};
+            static_cast<std::uint32_t>(integer(generation, "generation", limit32)), kind_of(kind)};
 }
 
 std::uint64_t checked_offset(const py::handle& offset, std::uint64_t dim) {
@@ -139,8 +154,13 @@ RowsAndWeights::RowsAndWeights(const Address& address, const py::array& weights,
     : weights_(floats(weights, "weights")) {
     const Rows numbers(rows);
     same_length(static_cast<std::size_t>(weights.size()), "weights", numbers.size(), "rows");
-    keys_.resize(numbers.size());
-    kernels().row_keys(address, numbers.data(), numbers.size(), keys_.data());
+    keys_ = row_keys(address, numbers);
+}
+
+std::vector<RowKey> row_keys(const Address& address, const Rows& rows) {
+    std::vector<RowKey> keys(rows.size());
+    kernels().row_keys(address, rows.data(), rows.size(), keys.data());
+    return keys;
 }
 
 }  // namespace fastes::bindings

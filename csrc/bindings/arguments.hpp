@@ -17,7 +17,10 @@ namespace py = pybind11;
 // An integer (anything with __index__) in [0, limit]; ValueError or TypeError otherwise.
 std::uint64_t integer(const py::handle& value, const char* name, std::uint64_t limit);
 
-Address address(const py::handle& seed, const py::handle& generation, const py::handle& stream);
+Kind kind_of(const std::string& name);
+
+Address address(const py::handle& seed, const py::handle& generation, const py::handle& stream,
+                const std::string& kind);
 
 // First element's offset, with offset + dim <= max_elements and dim >= 1 checked.
 std::uint64_t checked_offset(const py::handle& offset, std::uint64_t dim);
@@ -48,6 +51,11 @@ private:
     std::size_t size_;
 };
 
+// Rows with the keys of their noise.
+std::vector<RowKey> row_keys(const Address& address, const Rows& rows);
+
+OutputType output_type(const std::string& name);
+
 // Weights with the keys of their rows.
 class RowsAndWeights {
 public:
@@ -62,6 +70,7 @@ private:
 
 void register_info(py::module_& module);
 void register_noise(py::module_& module);
+void register_low_rank(py::module_& module);
 void register_optimizers(py::module_& module);
 
 }  // namespace fastes::bindings

@@ -22,6 +22,7 @@ void register_info(py::module_& module) {
 PYBIND11_MODULE(_core, module) {
     module.doc() = "Compiled CPU kernels of fastes. Use them through fastes.kernels.";
     fastes::bindings::register_info(module);
+    fastes::bindings::register_low_rank(module);
     fastes::bindings::register_noise(module);
     fastes::bindings::register_optimizers(module);
 }

@@ -17,8 +17,8 @@ void philox4x32(const py::array& counters, const py::handle& key, int rounds, py
 }
 
 void normal(const py::handle& seed, const py::handle& generation, const py::handle& stream, const py::handle& row,
-            const py::handle& offset, py::array out) {
-    const Address at = address(seed, generation, stream);
+            const py::handle& offset, const std::string& kind, py::array out) {
+    const Address at = address(seed, generation, stream, kind);
     const auto number = static_cast<std::uint32_t>(integer(row, "row", 0xFFFFFFFFu));
     const auto dim = static_cast<std::uint64_t>(out.size());
     const std::uint64_t first = checked_offset(offset, dim);
@@ -27,21 +27,14 @@ void normal(const py::handle& seed, const py::handle& generation, const py::hand
     const KernelTable& table = kernels();
     table.row_keys(at, &number, 1, &key);
     const py::gil_scoped_release released;
-    for_spans(first, dim, static_cast<double>(dim), [&](const Span& span) { table.normal(at, key, span, to); });
-}
-
-OutputType output_type(const std::string& name) {
-    if (name == "float32") return OutputType::float32;
-    if (name == "float16") return OutputType::float16;
-    if (name == "bfloat16") return OutputType::bfloat16;
-    throw py::type_error("out must be float32, float16 or bfloat16, not " + name + ".");
+    for_spans(first, dim, static_cast<double>(dim), [&](const Span& span) { table.fill(at, key, span, to); });
 }
 
 // A bfloat16 array comes as its bits, uint16: NumPy has no such dtype.
 void perturb(const py::array& theta, const py::array& rows, const py::array& scales, const py::handle& seed,
-             const py::handle& generation, const py::handle& stream, const py::handle& offset, py::array out,
-             const std::string& out_type) {
-    const Address at = address(seed, generation, stream);
+             const py::handle& generation, const py::handle& stream, const py::handle& offset,
+             const std::string& kind, py::array out, const std::string& out_type) {
+    const Address at = address(seed, generation, stream, kind);
     const OutputType type = output_type(out_type);
     const float* center = floats(theta, "theta");
     const float* scale = floats(scales, "scales");
@@ -54,8 +47,7 @@ void perturb(const py::array& theta, const py::array& rows, const py::array& sca
         no_overlap(out, "out", *array, name);
     }
     const KernelTable& table = kernels();
-    std::vector<RowKey> keys(numbers.size());
-    table.row_keys(at, numbers.data(), keys.size(), keys.data());
+    const std::vector<RowKey> keys = row_keys(at, numbers);
     const Perturb args{center, numbers.data(), keys.data(), scale, keys.size(), to, dim, type};
     const py::gil_scoped_release released;
     for_spans(first, dim, static_cast<double>(dim) * static_cast<double>(keys.size()),
@@ -63,8 +55,8 @@ void perturb(const py::array& theta, const py::array& rows, const py::array& sca
 }
 
 void weighted_sum(const py::array& weights, const py::array& rows, const py::handle& seed, const py::handle& generation,
-                  const py::handle& stream, const py::handle& offset, py::array out) {
-    const Address at = address(seed, generation, stream);
+                  const py::handle& stream, const py::handle& offset, const std::string& kind, py::array out) {
+    const Address at = address(seed, generation, stream, kind);
     const RowsAndWeights weighted(at, weights, rows);
     const auto dim = static_cast<std::uint64_t>(out.size());
     const std::uint64_t first = checked_offset(offset, dim);
@@ -79,7 +71,7 @@ void weighted_sum(const py::array& weights, const py::array& rows, const py::han
 
 // The words of a weighted sum without the transform, on the calling thread: what benchmarks measure it against.
 std::uint32_t words_only(std::size_t row_count, std::uint64_t dim, const py::handle& seed) {
-    const Address at = address(seed, py::int_(0), py::int_(0));
+    const Address at = address(seed, py::int_(0), py::int_(0), "normal");
     std::vector<std::uint32_t> rows(row_count);
     for (std::size_t k = 0; k < row_count; ++k) rows[k] = static_cast<std::uint32_t>(k);
     std::vector<RowKey> keys(row_count);
@@ -98,11 +90,11 @@ std::uint32_t words_only(std::size_t row_count, std::uint64_t dim, const py::han
 void register_noise(py::module_& module) {
     module.def("philox4x32", philox4x32, py::arg("counters"), py::arg("key"), py::arg("rounds"), py::arg("out"));
     module.def("normal", normal, py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("row"),
-               py::arg("offset"), py::arg("out"));
+               py::arg("offset"), py::arg("kind"), py::arg("out"));
     module.def("perturb", perturb, py::arg("theta"), py::arg("rows"), py::arg("scales"), py::arg("seed"),
-               py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("out"), py::arg("out_type"));
+               py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"), py::arg("out"), py::arg("out_type"));
     module.def("weighted_sum", weighted_sum, py::arg("weights"), py::arg("rows"), py::arg("seed"),
-               py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("out"));
+               py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"), py::arg("out"));
     module.def("words_only", words_only, py::arg("row_count"), py::arg("dim"), py::arg("seed"));
 }
 

@@ -5,6 +5,7 @@
 
 #include "arguments.hpp"
 #include "fastes/dispatch.hpp"
+#include "fastes/passes.hpp"
 #include "fastes/threads.hpp"
 
 namespace fastes::bindings {
@@ -34,9 +35,9 @@ void check_arrays(std::initializer_list<InOut> arrays, const py::array& weights,
 
 void sgd_step(const py::array& theta, const std::optional<py::array>& momentum_buffer, const py::array& weights,
               const py::array& rows, const py::handle& seed, const py::handle& generation, const py::handle& stream,
-              const py::handle& offset, double lr, double momentum, bool nesterov, double l2, double decay,
-              py::array theta_out, std::optional<py::array> momentum_out) {
-    const Address at = address(seed, generation, stream);
+              const py::handle& offset, const std::string& kind, double lr, double momentum, bool nesterov, double l2,
+              double decay, py::array theta_out, std::optional<py::array> momentum_out) {
+    const Address at = address(seed, generation, stream, kind);
     const RowsAndWeights weighted(at, weights, rows);
     if (momentum_buffer) {
         if (!momentum_out) throw py::value_error("momentum_out must be given with momentum_buffer.");
@@ -67,10 +68,10 @@ void sgd_step(const py::array& theta, const std::optional<py::array>& momentum_b
 
 void adam_step(const py::array& theta, const py::array& m, const py::array& v, const py::array& weights,
                const py::array& rows, const py::handle& seed, const py::handle& generation, const py::handle& stream,
-               const py::handle& offset, double step_size, double beta1, double one_minus_beta1, double beta2,
+               const py::handle& offset, const std::string& kind, double step_size, double beta1, double one_minus_beta1, double beta2,
                double one_minus_beta2, double v_scale, double epsilon, double l2, double decay, py::array theta_out,
                py::array m_out, py::array v_out) {
-    const Address at = address(seed, generation, stream);
+    const Address at = address(seed, generation, stream, kind);
     const RowsAndWeights weighted(at, weights, rows);
     check_arrays({{"theta", &theta, &theta_out}, {"m", &m, &m_out}, {"v", &v, &v_out}}, weights, rows);
     const auto dim = static_cast<std::uint64_t>(theta.size());
@@ -97,18 +98,45 @@ void adam_step(const py::array& theta, const py::array& m, const py::array& v, c
               [&](const Span& span) { table.adam_step(at, weighted.view(), span, step); });
 }
 
+void clipup_step(const py::array& theta, const py::array& velocity, const py::array& weights, const py::array& rows,
+                 const py::handle& seed, const py::handle& generation, const py::handle& stream,
+                 const py::handle& offset, const std::string& kind, double lr, double max_speed, double momentum,
+                 double l2, double decay, py::array theta_out, py::array velocity_out) {
+    const Address at = address(seed, generation, stream, kind);
+    const RowsAndWeights weighted(at, weights, rows);
+    check_arrays({{"theta", &theta, &theta_out}, {"velocity", &velocity, &velocity_out}}, weights, rows);
+    const auto dim = static_cast<std::uint64_t>(theta.size());
+    const std::uint64_t first = checked_offset(offset, dim);
+    ClipUpStep step{};
+    step.theta_in = static_cast<const float*>(theta.data());
+    step.velocity_in = static_cast<const float*>(velocity.data());
+    step.theta_out = static_cast<float*>(theta_out.mutable_data());
+    step.velocity_out = static_cast<float*>(velocity_out.mutable_data());
+    step.lr = lr;
+    step.momentum = momentum;
+    step.max_speed = max_speed;
+    step.l2 = narrowed(l2);
+    step.decay = narrowed(decay);
+    const py::gil_scoped_release released;
+    fastes::clipup_step(at, weighted.view(), first, dim, step);
+}
+
 }  // namespace
 
 void register_optimizers(py::module_& module) {
     module.def("sgd_step", sgd_step, py::arg("theta"), py::arg("momentum_buffer").none(true), py::arg("weights"),
-               py::arg("rows"), py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"),
+               py::arg("rows"), py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"),
                py::kw_only(), py::arg("lr"), py::arg("momentum"), py::arg("nesterov"), py::arg("l2"), py::arg("decay"),
                py::arg("theta_out"), py::arg("momentum_out").none(true));
     module.def("adam_step", adam_step, py::arg("theta"), py::arg("m"), py::arg("v"), py::arg("weights"),
-               py::arg("rows"), py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"),
+               py::arg("rows"), py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"),
                py::kw_only(), py::arg("step_size"), py::arg("beta1"), py::arg("one_minus_beta1"), py::arg("beta2"),
                py::arg("one_minus_beta2"), py::arg("v_scale"), py::arg("epsilon"), py::arg("l2"), py::arg("decay"),
                py::arg("theta_out"), py::arg("m_out"), py::arg("v_out"));
+    module.def("clipup_step", clipup_step, py::arg("theta"), py::arg("velocity"), py::arg("weights"), py::arg("rows"),
+               py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"),
+               py::kw_only(), py::arg("lr"), py::arg("max_speed"), py::arg("momentum"), py::arg("l2"),
+               py::arg("decay"), py::arg("theta_out"), py::arg("velocity_out"));
 }
 
 }  // namespace fastes::bindings

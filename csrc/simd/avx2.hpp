@@ -6,16 +6,19 @@
 
 #include <immintrin.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #include "fastes/half.hpp"
+#include "fastes/levels.hpp"
 
 namespace fastes {
 inline namespace FASTES_ISA {
 
 struct Avx2Lanes {
     static constexpr int width = 8;
-    static constexpr int interleave = 2;  // groups in flight
+    static constexpr int interleave = 2;    // groups in flight
+    static constexpr int tile_vectors = 2;  // of a row in a tile of a matrix product
     static constexpr const char* name = "avx2";
     using f32 = __m256;
     using u32 = __m256i;
@@ -76,6 +79,65 @@ struct Avx2Lanes {
         z[1] = _mm256_shuffle_ps(a, c, 0xEE);
         z[2] = _mm256_shuffle_ps(b, d, 0x44);
         z[3] = _mm256_shuffle_ps(b, d, 0xEE);
+    }
+
+    static void transpose(u32* words) {
+        f32 z[4];
+        for (int k = 0; k < 4; ++k) z[k] = _mm256_castsi256_ps(words[k]);
+        transpose(z);
+        for (int k = 0; k < 4; ++k) words[k] = _mm256_castps_si256(z[k]);
+    }
+    static void store_blocks(const f32* z, float* out, std::ptrdiff_t stride) {
+        f32 blocks[4] = {z[0], z[1], z[2], z[3]};
+        transpose(blocks);
+        for (int i = 0; i < 4; ++i, out += 2 * stride) {
+            _mm_storeu_ps(out, _mm256_castps256_ps128(blocks[i]));
+            _mm_storeu_ps(out + stride, _mm256_extractf128_ps(blocks[i], 1));
+        }
+    }
+
+    template <int N>
+    static u32 shift_left(u32 a) {
+        return _mm256_slli_epi32(a, N);
+    }
+    template <int N>
+    static u32 shift_right(u32 a) {
+        return _mm256_srli_epi32(a, N);
+    }
+    static u32 select(std::uint32_t mask, u32 a, u32 b) {
+        return _mm256_xor_si256(b, _mm256_and_si256(_mm256_xor_si256(a, b), broadcast32(mask)));
+    }
+
+    struct Table {
+        f32 low, high;
+    };
+    static Table load_table(const float* p) { return {load(p), load(p + 8)}; }
+    static f32 lookup(const Table& table, u32 index) {  // the permutations read three bits, the blend the sign bit
+        return _mm256_blendv_ps(_mm256_permutevar8x32_ps(table.low, index),
+                                _mm256_permutevar8x32_ps(table.high, index),
+                                _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)));
+    }
+
+    static f32 signs(const std::uint32_t* words, int i) {
+        const u32 bits = _mm256_set1_epi32(reinterpret_cast<const std::uint8_t*>(words)[i]);
+        const u32 signs = _mm256_sllv_epi32(bits, _mm256_setr_epi32(31, 30, 29, 28, 27, 26, 25, 24));
+        return with_sign_of(set(1.0f), signs);
+    }
+    // 8 lookups of 16 levels. In the table of segment s is what changes from segment s - 1 by exclusive or, and a byte
+    // below the segment has its top bit set by then, for which the shuffle gives 0.
+    static u32 levels(u32 words) {
+        u32 index = _mm256_and_si256(words, _mm256_set1_epi8(127));
+        u32 result = _mm256_setzero_si256();
+        for (int segment = 0; segment < 8; ++segment) {
+            const auto* changes = reinterpret_cast<const __m128i*>(normal8_changes.bytes[segment]);
+            const u32 table = _mm256_broadcastsi128_si256(_mm_load_si128(changes));
+            result = _mm256_xor_si256(result, _mm256_shuffle_epi8(table, index));
+            index = _mm256_sub_epi8(index, _mm256_set1_epi8(16));
+        }
+        return _mm256_sign_epi8(result, _mm256_or_si256(words, _mm256_set1_epi8(1)));
+    }
+    static f32 widen(const std::int8_t* p) {
+        return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
     }
 
     static f32 load(const float* p) { return _mm256_loadu_ps(p); }

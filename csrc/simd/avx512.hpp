@@ -6,16 +6,19 @@
 
 #include <immintrin.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #include "fastes/half.hpp"
+#include "fastes/levels.hpp"
 
 namespace fastes {
 inline namespace FASTES_ISA {
 
 struct Avx512Lanes {
     static constexpr int width = 16;
-    static constexpr int interleave = 2;  // groups in flight
+    static constexpr int interleave = 2;    // groups in flight
+    static constexpr int tile_vectors = 4;  // of a row in a tile of a matrix product
     static constexpr const char* name = "avx512";
     using f32 = __m512;
     using u32 = __m512i;
@@ -81,6 +84,63 @@ struct Avx512Lanes {
         z[1] = _mm512_shuffle_ps(a, c, 0xEE);
         z[2] = _mm512_shuffle_ps(b, d, 0x44);
         z[3] = _mm512_shuffle_ps(b, d, 0xEE);
+    }
+
+    static void transpose(u32* words) {
+        f32 z[4];
+        for (int k = 0; k < 4; ++k) z[k] = _mm512_castsi512_ps(words[k]);
+        transpose(z);
+        for (int k = 0; k < 4; ++k) words[k] = _mm512_castps_si512(z[k]);
+    }
+    static void store_blocks(const f32* z, float* out, std::ptrdiff_t stride) {
+        f32 blocks[4] = {z[0], z[1], z[2], z[3]};
+        transpose(blocks);
+        for (int i = 0; i < 4; ++i, out += 4 * stride) {
+            _mm_storeu_ps(out, _mm512_castps512_ps128(blocks[i]));
+            _mm_storeu_ps(out + stride, _mm512_extractf32x4_ps(blocks[i], 1));
+            _mm_storeu_ps(out + 2 * stride, _mm512_extractf32x4_ps(blocks[i], 2));
+            _mm_storeu_ps(out + 3 * stride, _mm512_extractf32x4_ps(blocks[i], 3));
+        }
+    }
+
+    template <int N>
+    static u32 shift_left(u32 a) {
+        return _mm512_slli_epi32(a, N);
+    }
+    template <int N>
+    static u32 shift_right(u32 a) {
+        return _mm512_srli_epi32(a, N);
+    }
+    static u32 select(std::uint32_t mask, u32 a, u32 b) {
+        return _mm512_ternarylogic_epi32(broadcast32(mask), a, b, 0xCA);
+    }
+
+    using Table = f32;
+    static Table load_table(const float* p) { return load(p); }
+    static f32 lookup(const Table& table, u32 index) { return _mm512_permutexvar_ps(index, table); }
+
+    static f32 signs(const std::uint32_t* words, int i) {
+        const __mmask16 bits = reinterpret_cast<const std::uint16_t*>(words)[i];
+        return _mm512_mask_mov_ps(set(1.0f), bits, set(-1.0f));
+    }
+    // 8 lookups of 16 levels. In the table of segment s is what changes from segment s - 1 by exclusive or, and a byte
+    // below the segment has its top bit set by then, for which the shuffle gives 0.
+    static u32 levels(u32 words) {
+        u32 index = _mm512_and_si512(words, _mm512_set1_epi8(127));
+        u32 result = _mm512_setzero_si512();
+        for (int segment = 0; segment < 8; ++segment) {
+            const auto* changes = reinterpret_cast<const __m128i*>(normal8_changes.bytes[segment]);
+            const u32 table = _mm512_broadcast_i32x4(_mm_load_si128(changes));
+            result = _mm512_xor_si512(result, _mm512_shuffle_epi8(table, index));
+            index = _mm512_sub_epi8(index, _mm512_set1_epi8(16));
+        }
+        return negated_where_negative(result, words);
+    }
+    static u32 negated_where_negative(u32 levels, u32 bytes) {
+        return _mm512_mask_sub_epi8(levels, _mm512_movepi8_mask(bytes), _mm512_setzero_si512(), levels);
+    }
+    static f32 widen(const std::int8_t* p) {
+        return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
     }
 
     static f32 load(const float* p) { return _mm512_loadu_ps(p); }

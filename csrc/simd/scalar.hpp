@@ -1,10 +1,12 @@
 // One lane: the definition that every other instruction set has to equal, and the reference on any machine.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
 #include "fastes/half.hpp"
+#include "fastes/levels.hpp"
 
 namespace fastes {
 inline namespace FASTES_ISA {
@@ -44,7 +46,8 @@ inline float fused_multiply_add(float a, float b, float c) {
 
 struct ScalarLanes {
     static constexpr int width = 1;
-    static constexpr int interleave = 1;  // groups in flight
+    static constexpr int interleave = 1;    // groups in flight
+    static constexpr int tile_vectors = 4;  // of a row in a tile of a matrix product
     static constexpr const char* name = "scalar";
     using f32 = float;
     using u32 = std::uint32_t;
@@ -83,6 +86,41 @@ struct ScalarLanes {
         a = first;
     }
     static void transpose(f32*) {}
+    static void transpose(u32*) {}
+    // Block b's four elements, z[0..3] in its lane, to out + b stride.
+    static void store_blocks(const f32* z, float* out, std::ptrdiff_t) {
+        for (int k = 0; k < 4; ++k) out[k] = z[k];
+    }
+
+    template <int N>
+    static u32 shift_left(u32 a) {
+        return a << N;
+    }
+    template <int N>
+    static u32 shift_right(u32 a) {
+        return a >> N;
+    }
+    // Bits of a where the mask has ones, of b elsewhere.
+    static u32 select(std::uint32_t mask, u32 a, u32 b) { return (a & mask) | (b & ~mask); }
+
+    using Table = const float*;  // 16 of them
+    static Table load_table(const float* p) { return p; }
+    static f32 lookup(Table table, u32 index) { return table[index & 15u]; }
+
+    // Elements i width .. of a string of bits, lowest first: +1 for 0, -1 for 1.
+    static f32 signs(const std::uint32_t* words, int i) {
+        return float_of(0x3F800000u | ((words[i / 32] >> (i % 32) & 1u) << 31));
+    }
+    // Each byte to its level, a signed byte: the sign of bit 7, the magnitude in the table.
+    static u32 levels(u32 word) {
+        u32 result = 0;
+        for (int byte = 0; byte < 32; byte += 8) {
+            const int level = normal8_levels[word >> byte & 127u];
+            result |= static_cast<u32>((word >> byte & 128u) != 0 ? -level : level) % 256u << byte;
+        }
+        return result;
+    }
+    static f32 widen(const std::int8_t* p) { return static_cast<float>(*p); }
 
     static f32 load(const float* p) { return *p; }
     static u32 load_words(const std::uint32_t* p) { return *p; }

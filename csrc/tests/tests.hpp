@@ -101,7 +101,7 @@ struct Noise {
     std::vector<float> normal() const {  // of the first row
         Unaligned<float> out(dim);
         const auto key = keys();
-        spread([&](const Span& span) { kernels().normal(address, key[0], span, out.data()); });
+        spread([&](const Span& span) { kernels().fill(address, key[0], span, out.data()); });
         return out.values();
     }
 

@@ -13,11 +13,15 @@ inline constexpr int noise_spec = 1;
 // Elements of one (stream, row, generation): 2^32 blocks of 4.
 inline constexpr std::uint64_t max_elements = std::uint64_t{1} << 34;
 
-// Everything of a noise address but the row and the element.
+// How words become values: noise specification 1, section "Kinds".
+enum class Kind { normal, rademacher, normal8 };
+
+// Everything of a noise address but the row and the element, and the kind of noise that is made there.
 struct Address {
     std::uint64_t seed;
     std::uint32_t stream;
     std::uint32_t generation;
+    Kind kind = Kind::normal;
 };
 
 // What a row contributes to the first three rounds of Philox: philox.hpp.
@@ -31,6 +35,9 @@ struct Span {
     std::uint64_t at;
     std::uint64_t count;
 };
+
+// Rows of a chunk of a weighted sum: noise specification 1, section "Reduction order".
+inline constexpr std::size_t chunk_rows = 64;
 
 // Weights and rows of a weighted sum, K of each.
 struct WeightedRows {
@@ -70,15 +77,55 @@ struct AdamStep {
     float epsilon, l2, decay;
 };
 
+// ClipUp goes over the parameters twice: the gradient with its sums, then, with what the sums give, the step.
+struct ClipUpStep {
+    const float *theta_in, *velocity_in;
+    float *theta_out, *velocity_out;
+    float* gradient;  // [D], uphill: g - l2 theta; may be velocity_out unless that is velocity_in
+    double* sums;     // [ceil(D / clipup_block)][3]: of d d, d v and v v
+    double lr, momentum, max_speed;
+    float l2, decay;
+    float clipped_momentum, clipped_rate;  // found between the passes
+};
+
+// Elements of one partial sum of ClipUp's norms; spans end on multiples of it.
+inline constexpr std::uint64_t clipup_block = 1024;
+
+// Low-rank noise of one m x n tensor: component a of a row is elements a (m + n) .. of its noise, first m of A's column,
+// then n of B's. Panels hold `depth` components, one a line.
+struct LowRankTile {
+    const float *a, *b;               // [depth][a_stride], weights multiplied in; [depth][b_stride]
+    std::size_t a_stride, b_stride;   // whole tiles: no line ends inside one
+    std::size_t depth, chunk;         // components in all and of one chunk of rows
+    std::size_t rows_begin, rows_end, columns_begin, columns_end;
+    float* out;                       // [m][n], added to
+    std::size_t out_stride;           // n
+};
+
+// out[i, j] = theta[i, j] + scale sum_a A[i, a] B[j, a] for some i and all j.
+struct LowRankMember {
+    const float* theta;    // [m][n]
+    const float* factors;  // [rank][m + n]
+    std::size_t m, n, rank, rows_begin, rows_end;
+    float scale;
+    void* out;  // [m][n]
+    OutputType type;
+};
+
 struct KernelTable {
     const char* name;
     void (*row_keys)(const Address&, const std::uint32_t* rows, std::size_t count, RowKey* out);
     void (*philox)(const std::uint32_t* counters, std::size_t count, std::uint64_t key, int rounds, std::uint32_t* out);
-    void (*normal)(const Address&, const RowKey&, const Span&, float* out);
+    void (*fill)(const Address&, const RowKey&, const Span&, float* out);
     void (*perturb)(const Address&, const Perturb&, const Span&);
     void (*weighted_sum)(const Address&, const WeightedRows&, const Span&, float* out);
     void (*sgd_step)(const Address&, const WeightedRows&, const Span&, const SgdStep&);
     void (*adam_step)(const Address&, const WeightedRows&, const Span&, const AdamStep&);
+    void (*clipup_gradient)(const Address&, const WeightedRows&, const Span&, const ClipUpStep&);
+    void (*clipup_scales)(std::uint64_t dim, ClipUpStep&);
+    void (*clipup_apply)(const Span&, const ClipUpStep&);
+    void (*low_rank_perturb)(const LowRankMember&);
+    void (*low_rank_add)(const LowRankTile&);
     // The two halves of the transform by themselves, for the tests that go through all 2^32 words.
     void (*radius)(const std::uint32_t* words, std::size_t count, float* out);
     void (*direction)(const std::uint32_t* words, std::size_t count, float* first, float* second);
@@ -90,6 +137,10 @@ extern const KernelTable scalar_kernels;
 #if defined(FASTES_X86)
 extern const KernelTable avx2_kernels;
 extern const KernelTable avx512_kernels;
+extern const KernelTable avx512vbmi_kernels;
+#endif
+#if defined(FASTES_NEON)
+extern const KernelTable neon_kernels;
 #endif
 
 }  // namespace fastes

@@ -5,7 +5,10 @@
 // measured over all 2^32 words by csrc/tests/exhaustive.cpp.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+
+#include "fastes/philox.hpp"
 
 namespace fastes {
 inline namespace FASTES_ISA {
@@ -88,6 +91,71 @@ inline void normals(const typename V::u32* words, typename V::f32* z) {
         z[2 * pair + 1] = V::mul(r, second);
     }
 }
+
+// The kind of noise: what groups.hpp and accumulate.hpp ask of one.
+template <class V>
+struct Normal {
+    using f32 = typename V::f32;
+    static constexpr int block_elements = 4;
+    static constexpr int interleave = V::interleave;
+    static constexpr float step = 1.0f;  // what the vectors' values count for
+
+    // The values of a group, in element order.
+    struct Group {
+        f32 z[4];
+
+        explicit Group(typename V::u32* words) {
+            normals<V>(words, z);
+            V::transpose(z);
+        }
+        f32 vector(int i) const { return z[i]; }
+    };
+
+    // Sums over rows, element k of each block of group g in sum[g][k].
+    template <int G>
+    struct Totals {
+        f32 sum[G][4];
+
+        struct Ordered {
+            f32 z[4];
+            f32 vector(int i) const { return z[i]; }
+        };
+
+        Totals() {
+            for (int g = 0; g < G; ++g) {
+                for (int k = 0; k < 4; ++k) sum[g][k] = V::set(0.0f);
+            }
+        }
+        Ordered group(int g) const {
+            Ordered ordered{{sum[g][0], sum[g][1], sum[g][2], sum[g][3]}};
+            V::transpose(ordered.z);
+            return ordered;
+        }
+    };
+
+    // One chain of fused multiply-adds from +0.
+    template <int G>
+    static void add_chunk(const BlockKeys<V>* blocks, const WeightedRows& rows, const RoundKeys& keys,
+                          Totals<G>& totals) {
+        f32 sum[G][4];
+        for (int g = 0; g < G; ++g) {
+            for (int k = 0; k < 4; ++k) sum[g][k] = V::set(0.0f);
+        }
+        for (std::size_t row = 0; row < rows.count; ++row) {
+            typename V::u32 words[G][4];
+            philox_words<V, G>(blocks, rows.keys[row], keys, words);
+            const f32 weight = V::set(rows.weights[row]);
+            for (int g = 0; g < G; ++g) {
+                f32 z[4];
+                normals<V>(words[g], z);
+                for (int k = 0; k < 4; ++k) sum[g][k] = V::fma(weight, z[k], sum[g][k]);
+            }
+        }
+        for (int g = 0; g < G; ++g) {
+            for (int k = 0; k < 4; ++k) totals.sum[g][k] = V::add(totals.sum[g][k], sum[g][k]);
+        }
+    }
+};
 
 }  // namespace FASTES_ISA
 }  // namespace fastes

@@ -21,4 +21,7 @@ float narrowed(double x);
 // nearest, subnormals kept), whatever the caller's is; the caller's is put back.
 void for_spans(std::uint64_t first, std::uint64_t count, double normals, const std::function<void(const Span&)>& body);
 
+// The same for work that comes in `count` pieces.
+void for_pieces(std::size_t count, double normals, const std::function<void(std::size_t)>& body);
+
 }  // namespace fastes

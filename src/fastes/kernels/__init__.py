@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from fastes._core import MAX_ELEMENTS, NOISE_SPEC, num_threads, select_isa, set_num_threads
+from fastes.kernels.low_rank import low_rank_factors, low_rank_perturb, low_rank_sum
 from fastes.kernels.noise import KINDS, normal, perturb, philox4x32, weighted_sum
-from fastes.kernels.optimizer_steps import adam_step, sgd_step
+from fastes.kernels.optimizer_steps import adam_step, clipup_step, sgd_step
 from fastes.kernels.state import digest, info, self_test
 
 __all__ = [
@@ -15,8 +16,12 @@ __all__ = [
     "MAX_ELEMENTS",
     "NOISE_SPEC",
     "adam_step",
+    "clipup_step",
     "digest",
     "info",
+    "low_rank_factors",
+    "low_rank_perturb",
+    "low_rank_sum",
     "normal",
     "num_threads",
     "perturb",

@@ -14,13 +14,8 @@ from fastes import _core
 from fastes.kernels.arrays import Array, bits_view, dtype_name, empty_like, row_numbers, view
 from fastes.types import UInt32Array
 
-KINDS = ("normal",)
-
-
-def check_kind(kind: str) -> None:
-    """Raises ValueError unless `kind` is a kind of noise."""
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}.")
+KINDS = ("normal", "rademacher", "normal8")
+"""Kinds of noise, each of mean 0 and variance 1: normal; signs, one bit each; 256 levels, one byte each."""
 
 
 def philox4x32(counters: Any, key: int, rounds: int = 10) -> UInt32Array:
@@ -51,20 +46,19 @@ def normal(
     kind: str = "normal",
     out: Array | None = None,
 ) -> Array:
-    """Standard normals at elements offset .. offset + dim - 1 of one row: float32 [dim].
+    """Noise of a kind at elements offset .. offset + dim - 1 of one row: float32 [dim].
 
     seed: 64 bits; generation, row, stream: 32 bits; offset + dim <= 2^34.
 
     Raises ValueError for numbers out of range, an unknown kind or an `out` that does not fit; TypeError for types.
     """
-    check_kind(kind)
     if out is None:
         if not 0 < dim <= _core.MAX_ELEMENTS:
             raise ValueError(f"dim must be from 1 to 2^34, not {dim}.")
         out = np.empty(dim, np.float32)
     elif len(out) != dim:
         raise ValueError(f"out must hold dim = {dim} elements, not {len(out)}.")
-    _core.normal(seed, generation, stream, row, offset, view(out, "out"))
+    _core.normal(seed, generation, stream, row, offset, kind, view(out, "out"))
     return out
 
 
@@ -88,7 +82,6 @@ def perturb(
 
     Raises ValueError for shapes, ranges, contiguity and shared memory; TypeError for dtypes.
     """
-    check_kind(kind)
     center, numbers, factors = view(theta, "theta"), row_numbers(rows), view(scales, "scales")
     shape = (len(numbers), center.size)
     if out is None:
@@ -96,7 +89,7 @@ def perturb(
     elif tuple(out.shape) != shape:
         raise ValueError(f"out must have shape {shape}, not {tuple(out.shape)}.")
     bits = bits_view(out, "out")
-    _core.perturb(center, numbers, factors, seed, generation, stream, offset, bits, dtype_name(out))
+    _core.perturb(center, numbers, factors, seed, generation, stream, offset, kind, bits, dtype_name(out))
     return out
 
 
@@ -118,7 +111,6 @@ def weighted_sum(
 
     Raises ValueError for shapes, ranges, contiguity and shared memory; TypeError for dtypes.
     """
-    check_kind(kind)
     if out is None:
         if not 0 < dim <= _core.MAX_ELEMENTS:
             raise ValueError(f"dim must be from 1 to 2^34, not {dim}.")
@@ -126,7 +118,7 @@ def weighted_sum(
     elif len(out) != dim:
         raise ValueError(f"out must hold dim = {dim} elements, not {len(out)}.")
     numbers = row_numbers(rows)
-    _core.weighted_sum(view(weights, "weights"), numbers, seed, generation, stream, offset, view(out, "out"))
+    _core.weighted_sum(view(weights, "weights"), numbers, seed, generation, stream, offset, kind, view(out, "out"))
     return out
 
 

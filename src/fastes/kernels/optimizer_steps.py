@@ -11,7 +11,6 @@ from typing import Any
 
 from fastes import _core
 from fastes.kernels.arrays import Array, empty_like, row_numbers, view
-from fastes.kernels.noise import check_kind
 
 
 def sgd_step(
@@ -39,7 +38,6 @@ def sgd_step(
 
     Raises ValueError and TypeError as `weighted_sum` does.
     """
-    check_kind(kind)
     if (momentum_buffer is None) != (momentum == 0.0):
         raise ValueError("momentum_buffer must be given exactly when momentum is not 0.")
     if out is None:
@@ -54,6 +52,7 @@ def sgd_step(
         generation,
         stream,
         offset,
+        kind,
         lr=lr,
         momentum=momentum,
         nesterov=nesterov,
@@ -93,7 +92,6 @@ def adam_step(
 
     Raises ValueError and TypeError as `weighted_sum` does.
     """
-    check_kind(kind)
     if out is None:
         shape = (len(theta),)
         out = empty_like(theta, shape), empty_like(theta, shape), empty_like(theta, shape)
@@ -107,6 +105,7 @@ def adam_step(
         generation,
         stream,
         offset,
+        kind,
         step_size=lr / (1.0 - beta_powers[0]),
         beta1=betas[0],
         one_minus_beta1=1.0 - betas[0],
@@ -119,5 +118,55 @@ def adam_step(
         theta_out=view(out[0], "out[0]"),
         m_out=view(out[1], "out[1]"),
         v_out=view(out[2], "out[2]"),
+    )
+    return out
+
+
+def clipup_step(
+    theta: Array,
+    velocity: Array,
+    weights: Array,
+    rows: Any,
+    *,
+    seed: int,
+    generation: int = 0,
+    stream: int = 0,
+    offset: int = 0,
+    kind: str = "normal",
+    lr: float,
+    max_speed: float,
+    momentum: float = 0.9,
+    l2: float = 0.0,
+    weight_decay: float = 0.0,
+    out: tuple[Array, Array] | None = None,
+) -> tuple[Array, Array]:
+    """ClipUp (Toklu, Liskowski and Srivastava 2020, arXiv 2008.02387, algorithm 1). Gives (theta, velocity).
+
+    The gradient is scaled to length lr, and the velocity shortened to length max_speed where it is longer.
+    theta, velocity: float32 [D]; weights: float32 [K]; rows: integers [K]. l2 adds l2 * theta to the gradient;
+    weight_decay multiplies theta by 1 - lr * weight_decay. In place, it needs D floats besides.
+
+    Raises ValueError and TypeError as `weighted_sum` does.
+    """
+    if out is None:
+        shape = (len(theta),)
+        out = empty_like(theta, shape), empty_like(theta, shape)
+    _core.clipup_step(
+        view(theta, "theta"),
+        view(velocity, "velocity"),
+        view(weights, "weights"),
+        row_numbers(rows),
+        seed,
+        generation,
+        stream,
+        offset,
+        kind,
+        lr=lr,
+        max_speed=max_speed,
+        momentum=momentum,
+        l2=l2,
+        decay=1.0 - lr * weight_decay,
+        theta_out=view(out[0], "out[0]"),
+        velocity_out=view(out[1], "out[1]"),
     )
     return out

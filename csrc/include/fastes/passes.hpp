@@ -1,0 +1,33 @@
+// Kernels that take more than one pass over threads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "fastes/kernel_table.hpp"
+
+namespace fastes {
+
+// step.gradient and step.sums are set here; the gradient goes to velocity_out where that may be overwritten.
+void clipup_step(const Address& address, const WeightedRows& rows, std::uint64_t first, std::uint64_t dim,
+                 ClipUpStep step);
+
+// One m x n tensor whose factors begin at element `first` of their stream.
+struct LowRank {
+    std::size_t m, n, rank;
+    std::uint64_t first;
+
+    std::size_t factor_elements() const { return rank * (m + n); }
+};
+
+// out: [K][rank][m + n].
+void low_rank_factors(const Address& address, const RowKey* keys, std::size_t count, const LowRank& shape, float* out);
+
+// out[k] = theta + scales[k] E_k: [K][m][n] of `type`.
+void low_rank_perturb(const Address& address, const RowKey* keys, const float* scales, std::size_t count,
+                      const LowRank& shape, const float* theta, void* out, OutputType type);
+
+// out = sum_k weights[k] E_k: [m][n].
+void low_rank_sum(const Address& address, const WeightedRows& rows, const LowRank& shape, float* out);
+
+}  // namespace fastes

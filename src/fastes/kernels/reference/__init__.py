@@ -1,0 +1,34 @@
+"""The noise specification in plain NumPy (docs/noise-spec.md): what the fast kernels equal, to the bit.
+
+Slow and short. Read it beside the specification: names and order are the same. Nothing is checked here.
+"""
+
+from __future__ import annotations
+
+from fastes.kernels.reference.noise import BLOCK_ELEMENTS, LEVELS, direction, fma, normal, philox4x32, radius
+from fastes.kernels.reference.steps import adam_step, clipup_step, sgd_step
+from fastes.kernels.reference.sums import (
+    low_rank_factors,
+    low_rank_perturb,
+    low_rank_sum,
+    perturb,
+    weighted_sum,
+)
+
+__all__ = [
+    "BLOCK_ELEMENTS",
+    "LEVELS",
+    "adam_step",
+    "clipup_step",
+    "direction",
+    "fma",
+    "low_rank_factors",
+    "low_rank_perturb",
+    "low_rank_sum",
+    "normal",
+    "perturb",
+    "philox4x32",
+    "radius",
+    "sgd_step",
+    "weighted_sum",
+]

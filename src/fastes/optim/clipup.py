@@ -1,0 +1,66 @@
+"""ClipUp (Toklu, Liskowski and Srivastava 2020, arXiv 2008.02387, algorithm 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastes import kernels
+from fastes.optim.base import Optimizer, OptimizerState, check_settings
+from fastes.types import Float32Array, UInt32Array
+
+
+@dataclass(frozen=True, slots=True)
+class ClipUp(Optimizer):
+    """v = momentum v - lr d / |d|, shortened to max_speed where it is longer; theta = (1 - lr weight_decay) theta + v.
+
+    d = -g + l2 theta. lr: length of the gradient's part of a step; max_speed: longest step, 2 lr unless given, as the
+    authors advise. Steps do not depend on the size of the gradient, so both are in units of the parameters.
+    Raises ValueError for settings out of range.
+    """
+
+    lr: float = 0.1
+    max_speed: float | None = None
+    momentum: float = 0.9
+    l2: float = 0.0
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Checks the settings."""
+        positive = {"lr": self.lr} | ({} if self.max_speed is None else {"max_speed": self.max_speed})
+        check_settings(
+            "clipup", positive, {"momentum": self.momentum, "l2": self.l2, "weight_decay": self.weight_decay}
+        )
+
+    def init(self, dim: int) -> OptimizerState:
+        """A velocity of zero."""
+        return OptimizerState({"velocity": np.zeros(dim, np.float32)})
+
+    def step(
+        self,
+        theta: Float32Array,
+        state: OptimizerState,
+        weights: Float32Array,
+        rows: UInt32Array,
+        *,
+        seed: int,
+        generation: int,
+        kind: str = "normal",
+    ) -> tuple[Float32Array, OptimizerState]:
+        """See `Optimizer.step`."""
+        theta, velocity = kernels.clipup_step(
+            theta,
+            state.arrays["velocity"],
+            weights,
+            rows,
+            seed=seed,
+            generation=generation,
+            kind=kind,
+            lr=self.lr,
+            max_speed=2.0 * self.lr if self.max_speed is None else self.max_speed,
+            momentum=self.momentum,
+            l2=self.l2,
+            weight_decay=self.weight_decay,
+        )
+        return theta, OptimizerState({"velocity": velocity})
