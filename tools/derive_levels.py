@@ -2,9 +2,10 @@
 
     python tools/derive_levels.py
 
-The upper half of the standard normal is cut into 128 equally likely parts. A part's magnitude is its root mean square, so
-that all of them together have variance 1; in steps of 1/32 these are not integers. Of all choices of integers whose mean
-square is exactly 32^2 we take the one with the least squared distance to them, by dynamic programming over the parts.
+The upper half of the standard normal is cut into 128 equally likely parts. A part's magnitude is its root mean square,
+so that all of them together have variance 1; in steps of 1/32 these are not integers. Of all choices of integers whose
+mean square is exactly 32^2 we take the one with the least squared distance to them, by dynamic programming over the
+parts.
 """
 
 from __future__ import annotations

@@ -17,8 +17,9 @@ inline namespace FASTES_ISA {
 
 struct Avx2Lanes {
     static constexpr int width = 8;
-    static constexpr int interleave = 2;    // groups in flight
-    static constexpr int tile_vectors = 2;  // of a row in a tile of a matrix product
+    static constexpr int interleave = 2;      // groups in flight
+    static constexpr int sum_interleave = 1;  // the same in a weighted sum
+    static constexpr int tile_vectors = 2;    // of a row in a tile of a matrix product
     static constexpr const char* name = "avx2";
     using f32 = __m256;
     using u32 = __m256i;
@@ -136,6 +137,14 @@ struct Avx2Lanes {
         }
         return _mm256_sign_epi8(result, _mm256_or_si256(words, _mm256_set1_epi8(1)));
     }
+    static void level_floats(u32 words, f32* z) {
+        const u32 bytes = levels(words);
+        z[0] = _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(bytes, 24), 24));
+        z[1] = _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(bytes, 16), 24));
+        z[2] = _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(bytes, 8), 24));
+        z[3] = _mm256_cvtepi32_ps(_mm256_srai_epi32(bytes, 24));
+    }
+    static void order_levels(f32*) {}
     static f32 widen(const std::int8_t* p) {
         return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
     }

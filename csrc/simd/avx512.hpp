@@ -17,8 +17,9 @@ inline namespace FASTES_ISA {
 
 struct Avx512Lanes {
     static constexpr int width = 16;
-    static constexpr int interleave = 2;    // groups in flight
-    static constexpr int tile_vectors = 4;  // of a row in a tile of a matrix product
+    static constexpr int interleave = 2;      // groups in flight
+    static constexpr int sum_interleave = 2;  // the same in a weighted sum
+    static constexpr int tile_vectors = 4;    // of a row in a tile of a matrix product
     static constexpr const char* name = "avx512";
     using f32 = __m512;
     using u32 = __m512i;
@@ -139,6 +140,14 @@ struct Avx512Lanes {
     static u32 negated_where_negative(u32 levels, u32 bytes) {
         return _mm512_mask_sub_epi8(levels, _mm512_movepi8_mask(bytes), _mm512_setzero_si512(), levels);
     }
+    static void level_floats(u32 words, f32* z) {
+        const u32 bytes = levels(words);
+        z[0] = _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(bytes, 24), 24));
+        z[1] = _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(bytes, 16), 24));
+        z[2] = _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(bytes, 8), 24));
+        z[3] = _mm512_cvtepi32_ps(_mm512_srai_epi32(bytes, 24));
+    }
+    static void order_levels(f32*) {}
     static f32 widen(const std::int8_t* p) {
         return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
     }

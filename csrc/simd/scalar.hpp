@@ -46,8 +46,9 @@ inline float fused_multiply_add(float a, float b, float c) {
 
 struct ScalarLanes {
     static constexpr int width = 1;
-    static constexpr int interleave = 1;    // groups in flight
-    static constexpr int tile_vectors = 4;  // of a row in a tile of a matrix product
+    static constexpr int interleave = 1;      // groups in flight
+    static constexpr int sum_interleave = 1;  // the same in a weighted sum
+    static constexpr int tile_vectors = 4;    // of a row in a tile of a matrix product
     static constexpr const char* name = "scalar";
     using f32 = float;
     using u32 = std::uint32_t;
@@ -120,6 +121,13 @@ struct ScalarLanes {
         }
         return result;
     }
+    // The levels of a word's bytes, lowest first, as floats; order_levels puts four such vectors into that order where
+    // an instruction set finds them in another.
+    static void level_floats(u32 word, f32* z) {
+        const u32 bytes = levels(word);
+        for (int p = 0; p < 4; ++p) z[p] = static_cast<float>(static_cast<std::int8_t>(bytes >> 8 * p & 255u));
+    }
+    static void order_levels(f32*) {}
     static f32 widen(const std::int8_t* p) { return static_cast<float>(*p); }
 
     static f32 load(const float* p) { return *p; }

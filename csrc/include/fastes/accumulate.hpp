@@ -18,7 +18,7 @@ inline namespace FASTES_ISA {
 template <class V, class K, class Sink>
 inline void weighted_sum(const Address& address, const WeightedRows& rows, const Span& span, const Sink& sink) {
     const RoundKeys keys(address.seed);
-    for_groups<V, K>(span, [&]<int G>(std::uint32_t block, std::int64_t position) {
+    for_groups<V, K, K::sum_interleave>(span, [&]<int G>(std::uint32_t block, std::int64_t position) {
         BlockKeys<V> blocks[G];
         make_block_keys<V, G>(block, address.generation, keys, blocks);
         typename K::template Totals<G> totals;

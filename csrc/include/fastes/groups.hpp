@@ -12,17 +12,17 @@ inline namespace FASTES_ISA {
 template <class V, class K>
 inline constexpr int group_elements = K::block_elements * V::width;
 
-// Calls body.template operator()<G>(first block, position) for groups that cover the span, K::interleave at a time
+// Calls body.template operator()<G>(first block, position) for groups that cover the span, `Together` (1 or 2) at a time
 // while as many are wanted. `position` is the group's first element relative to the span's: negative in the first
 // group when the span starts inside a block.
-template <class V, class K, class Body>
+template <class V, class K, int Together = K::interleave, class Body>
 inline void for_groups(const Span& span, const Body& body) {
     constexpr int group = group_elements<V, K>;
     auto block = static_cast<std::uint32_t>(span.first / K::block_elements);
     const auto count = static_cast<std::int64_t>(span.count);
     std::int64_t position = -static_cast<std::int64_t>(span.first % K::block_elements);
     while (position < count) {
-        if constexpr (K::interleave == 2) {
+        if constexpr (Together == 2) {
             if (count - position > group) {
                 body.template operator()<2>(block, position);
                 block += 2 * V::width;

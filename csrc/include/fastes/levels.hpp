@@ -1,6 +1,7 @@
 // The 256 levels of normal8: noise specification 1, section "Normal8".
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 namespace fastes {
@@ -29,6 +30,21 @@ struct LevelChanges {
     }
 };
 inline constexpr LevelChanges normal8_changes;
+
+// And for instructions that find a byte among 128: the upper two bytes of each level as a float, the lower two being 0.
+struct LevelFloats {
+    alignas(64) std::uint8_t low[128];
+    alignas(64) std::uint8_t high[128];
+
+    constexpr LevelFloats() : low(), high() {
+        for (int i = 0; i < 128; ++i) {
+            const auto bits = std::bit_cast<std::uint32_t>(static_cast<float>(normal8_levels[i]));
+            low[i] = static_cast<std::uint8_t>(bits >> 16);
+            high[i] = static_cast<std::uint8_t>(bits >> 24);
+        }
+    }
+};
+inline constexpr LevelFloats normal8_floats;
 
 }  // namespace FASTES_ISA
 }  // namespace fastes

@@ -98,6 +98,7 @@ struct Normal {
     using f32 = typename V::f32;
     static constexpr int block_elements = 4;
     static constexpr int interleave = V::interleave;
+    static constexpr int sum_interleave = V::sum_interleave;
     static constexpr float step = 1.0f;  // what the vectors' values count for
 
     // The values of a group, in element order.
@@ -133,7 +134,8 @@ struct Normal {
         }
     };
 
-    // One chain of fused multiply-adds from +0.
+    // One chain of fused multiply-adds from +0. The words of the next row are made beside the normals of this one: the
+    // first is bound by integer products, the second by fused multiply-adds.
     template <int G>
     static void add_chunk(const BlockKeys<V>* blocks, const WeightedRows& rows, const RoundKeys& keys,
                           Totals<G>& totals) {
@@ -141,9 +143,14 @@ struct Normal {
         for (int g = 0; g < G; ++g) {
             for (int k = 0; k < 4; ++k) sum[g][k] = V::set(0.0f);
         }
+        typename V::u32 next[G][4];
+        philox_words<V, G>(blocks, rows.keys[0], keys, next);
         for (std::size_t row = 0; row < rows.count; ++row) {
             typename V::u32 words[G][4];
-            philox_words<V, G>(blocks, rows.keys[row], keys, words);
+            for (int g = 0; g < G; ++g) {
+                for (int k = 0; k < 4; ++k) words[g][k] = next[g][k];
+            }
+            philox_words<V, G>(blocks, rows.keys[row + 1 < rows.count ? row + 1 : row], keys, next);
             const f32 weight = V::set(rows.weights[row]);
             for (int g = 0; g < G; ++g) {
                 f32 z[4];

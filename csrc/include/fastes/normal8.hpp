@@ -16,59 +16,77 @@ struct Normal8 {
     using u32 = typename V::u32;
     static constexpr int block_elements = 16;
     static constexpr int interleave = 1;
+    static constexpr int sum_interleave = 1;
     static constexpr float step = 0x1p-5f;  // what the vectors' values count for
     static constexpr int elements = block_elements * V::width;
 
     // The levels of a group, in element order.
     struct Group {
-        std::int8_t levels[elements];
+        alignas(4) std::int8_t levels[elements];
 
-        explicit Group(u32* words) { store_levels(words, levels); }
+        explicit Group(u32* words) {
+            V::transpose(words);
+            for (int k = 0; k < 4; ++k) {
+                V::store_words(reinterpret_cast<std::uint32_t*>(levels) + k * V::width, V::levels(words[k]));
+            }
+        }
         f32 vector(int i) const { return V::widen(levels + i * V::width); }
     };
 
+    // Sums over rows of the blocks' elements 4 k + p in sum[k][p], p in the order of V::level_floats.
     template <int G>
     struct Totals {
-        float values[elements] = {};
+        f32 sum[4][4];
 
-        const Totals& group(int) const { return *this; }
-        f32 vector(int i) const { return V::load(values + i * V::width); }
+        struct Ordered {
+            float values[elements];
+            f32 vector(int i) const { return V::load(values + i * V::width); }
+        };
+
+        Totals() {
+            for (auto& word : sum) {
+                for (f32& s : word) s = V::set(0.0f);
+            }
+        }
+        Ordered group(int) const {
+            Ordered ordered;
+            for (int k = 0; k < 4; ++k) {
+                f32 z[4] = {sum[k][0], sum[k][1], sum[k][2], sum[k][3]};
+                V::order_levels(z);
+                V::store_blocks(z, ordered.values + 4 * k, block_elements);
+            }
+            return ordered;
+        }
     };
 
-    static void store_levels(u32* words, std::int8_t* out) {
-        V::transpose(words);
-        for (int k = 0; k < 4; ++k) {
-            V::store_words(reinterpret_cast<std::uint32_t*>(out) + k * V::width, V::levels(words[k]));
-        }
-    }
-
-    // One chain of fused multiply-adds from +0, of weights that the step is multiplied into. First the levels of all
-    // rows, then the chains of eight vectors at a time.
+    // One chain of fused multiply-adds from +0, of weights that the step is multiplied into. First the words of all
+    // rows, then the chains, those of two words at a time.
     template <int G>
     static void add_chunk(const BlockKeys<V>* blocks, const WeightedRows& rows, const RoundKeys& keys,
                           Totals<G>& totals) {
         static_assert(G == 1);
-        constexpr int together = 8;
-        alignas(64) std::int8_t levels[chunk_rows][elements];
+        u32 words[chunk_rows][4];
         float weights[chunk_rows];
-        for (std::size_t row = 0; row < rows.count; ++row) {
-            u32 words[1][4];
-            philox_words<V, 1>(blocks, rows.keys[row], keys, words);
-            store_levels(words[0], levels[row]);
-            weights[row] = rows.weights[row] * step;
-        }
-        for (int i = 0; i < block_elements; i += together) {
-            f32 sum[together];
-            for (f32& s : sum) s = V::set(0.0f);
+        std::size_t made = 0;
+        for (; made + 2 <= rows.count; made += 2) philox_rows<V, 2>(*blocks, rows.keys + made, keys, words + made);
+        if (made < rows.count) philox_rows<V, 1>(*blocks, rows.keys + made, keys, words + made);
+        for (std::size_t row = 0; row < rows.count; ++row) weights[row] = rows.weights[row] * step;
+        for (int k = 0; k < 4; k += 2) {
+            f32 sum[2][4];
+            for (int p = 0; p < 4; ++p) sum[0][p] = sum[1][p] = V::set(0.0f);
             for (std::size_t row = 0; row < rows.count; ++row) {
                 const f32 weight = V::set(weights[row]);
-                for (int v = 0; v < together; ++v) {
-                    sum[v] = V::fma(weight, V::widen(levels[row] + (i + v) * V::width), sum[v]);
+                f32 z[2][4];
+                V::level_floats(words[row][k], z[0]);
+                V::level_floats(words[row][k + 1], z[1]);
+                for (int p = 0; p < 4; ++p) {
+                    sum[0][p] = V::fma(weight, z[0][p], sum[0][p]);
+                    sum[1][p] = V::fma(weight, z[1][p], sum[1][p]);
                 }
             }
-            for (int v = 0; v < together; ++v) {
-                float* total = totals.values + (i + v) * V::width;
-                V::store(total, V::add(V::load(total), sum[v]));
+            for (int p = 0; p < 4; ++p) {
+                totals.sum[k][p] = V::add(totals.sum[k][p], sum[0][p]);
+                totals.sum[k + 1][p] = V::add(totals.sum[k + 1][p], sum[1][p]);
             }
         }
     }

@@ -80,20 +80,21 @@ struct BlockKeys {
     }
 };
 
-// words[g][k]: word k of the blocks of group g, for the row. G groups advance side by side so that the
-// products of one hide the latency of the other's.
-template <class V, int G>
-inline void philox_words(const BlockKeys<V>* blocks, const RowKey& row, const RoundKeys& keys,
-                         typename V::u32 (*words)[4]) {
+// words[g][k]: word k of blocks[g BlockStep] and rows[g RowStep]. G groups advance side by side so that the products of
+// one hide the latency of the other's.
+template <class V, int G, int BlockStep, int RowStep>
+inline void philox_side_by_side(const BlockKeys<V>* blocks, const RowKey* rows, const RoundKeys& keys,
+                                typename V::u32 (*words)[4]) {
     using wide = typename V::wide;
     wide c0[G], c1[G], c2[G], c3[G];
-    const wide row_c0 = V::broadcast(row.c0), row_c2 = V::broadcast(row.c2), row_c3 = V::broadcast(row.c3);
     for (int g = 0; g < G; ++g) {
-        const wide p1 = V::mul_low(V::xor2(blocks[g].x2, row_c2), philox_m1);
-        const wide p0 = V::mul_low(V::xor2(blocks[g].x0, row_c0), philox_m0);
-        c0[g] = V::xor2(V::high(p1), blocks[g].x1);
+        const BlockKeys<V>& block = blocks[g * BlockStep];
+        const RowKey& row = rows[g * RowStep];
+        const wide p1 = V::mul_low(V::xor2(block.x2, V::broadcast(row.c2)), philox_m1);
+        const wide p0 = V::mul_low(V::xor2(block.x0, V::broadcast(row.c0)), philox_m0);
+        c0[g] = V::xor2(V::high(p1), block.x1);
         c1[g] = p1;
-        c2[g] = V::xor2(V::high(p0), row_c3);
+        c2[g] = V::xor2(V::high(p0), V::broadcast(row.c3));
         c3[g] = p0;
     }
 #pragma GCC unroll 8
@@ -118,6 +119,20 @@ inline void philox_words(const BlockKeys<V>* blocks, const RowKey& row, const Ro
         words[g][2] = V::xor3(V::pack_high(p0), V::pack_low(c3[g]), k1);
         words[g][3] = V::pack_low(p0);
     }
+}
+
+// One row of G groups of blocks.
+template <class V, int G>
+inline void philox_words(const BlockKeys<V>* blocks, const RowKey& row, const RoundKeys& keys,
+                         typename V::u32 (*words)[4]) {
+    philox_side_by_side<V, G, 1, 0>(blocks, &row, keys, words);
+}
+
+// G rows of one group of blocks.
+template <class V, int G>
+inline void philox_rows(const BlockKeys<V>& blocks, const RowKey* rows, const RoundKeys& keys,
+                        typename V::u32 (*words)[4]) {
+    philox_side_by_side<V, G, 0, 1>(&blocks, rows, keys, words);
 }
 
 }  // namespace FASTES_ISA

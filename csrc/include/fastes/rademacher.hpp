@@ -20,6 +20,7 @@ struct Rademacher {
     using u32 = typename V::u32;
     static constexpr int block_elements = 128;
     static constexpr int interleave = 1;
+    static constexpr int sum_interleave = 1;
     static constexpr float step = 1.0f;  // what the vectors' values count for
     static constexpr int quad = 4;       // rows of one lookup
     static constexpr int quads = 16;     // of a chunk
@@ -94,10 +95,11 @@ struct Rademacher {
         int used = 0;
         for (std::size_t row = 0; row < rows.count; row += quad, ++used) {
             const std::size_t count = rows.count - row < quad ? rows.count - row : quad;
+            RowKey four[quad];  // a missing row's weight is 0: any bits will do
+            for (std::size_t r = 0; r < quad; ++r) four[r] = rows.keys[r < count ? row + r : row];
             u32 words[quad][4];
-            for (std::size_t r = 0; r < quad; ++r) {  // a missing row's weight is 0: any bits will do
-                philox_words<V, 1>(blocks, rows.keys[r < count ? row + r : row], keys, words + r);
-            }
+            philox_rows<V, 2>(*blocks, four, keys, words);
+            philox_rows<V, 2>(*blocks, four + 2, keys, words + 2);
             for (int k = 0; k < 4; ++k) {
                 transpose_bits(words[0][k], words[1][k], words[2][k], words[3][k], nibbles[used] + 4 * k);
             }
