@@ -184,9 +184,9 @@ void low_rank_perturb(const LowRankMember& member) {
     });
 }
 
-void low_rank_add(const LowRankTile& tile) {
-    for (std::size_t j = tile.columns_begin; j < tile.columns_end; j += tile_columns<Lanes>) {
-        for (std::size_t i = tile.rows_begin; i < tile.rows_end; i += tile_rows) add_low_rank_tile<Lanes>(tile, i, j);
+void low_rank_add(const LowRankBlock& block) {
+    for (std::size_t j = 0; j < block.columns; j += tile_columns<Lanes>) {
+        for (std::size_t i = 0; i < block.rows; i += tile_rows) add_low_rank_tile<Lanes>(block, i, j);
     }
 }
 
@@ -226,9 +226,9 @@ void words_only(const Address& address, const WeightedRows& rows, const Span& sp
 }  // namespace FASTES_ISA
 
 extern const KernelTable FASTES_TABLE = {
-    Lanes::name,  row_keys,        philox,        fill,         perturb,          weighted_sum_into, sgd_step,
-    adam_step,    clipup_gradient, clipup_scales, clipup_apply, low_rank_perturb, low_rank_add,      radius_of,
-    direction_of, words_only,
+    Lanes::name,  row_keys,  philox,          fill,          perturb,      weighted_sum_into,
+    sgd_step,     adam_step, clipup_gradient, clipup_scales, clipup_apply, low_rank_perturb,
+    low_rank_add, radius_of, direction_of,    words_only,
 };
 
 }  // namespace fastes

@@ -35,8 +35,8 @@ void low_rank_perturb(const py::array& theta, const py::array& rows, const py::a
     const float* scale = floats(scales, "scales");
     const Rows numbers(rows);
     same_length(static_cast<std::size_t>(scales.size()), "scales", numbers.size(), "rows");
-    const LowRank shape = low_rank(static_cast<std::size_t>(theta.shape(0)), static_cast<std::size_t>(theta.shape(1)),
-                                   rank, offset);
+    const LowRank shape =
+        low_rank(static_cast<std::size_t>(theta.shape(0)), static_cast<std::size_t>(theta.shape(1)), rank, offset);
     void* to = writeable(out, "out", type == OutputType::float32 ? 4 : 2, numbers.size() * shape.m * shape.n);
     for (const auto& [array, name] : {std::pair{&theta, "theta"}, {&scales, "scales"}, {&rows, "rows"}}) {
         no_overlap(out, "out", *array, name);
@@ -53,8 +53,8 @@ void low_rank_sum(const py::array& weights, const py::array& rows, const py::han
     const Address at = address(seed, generation, stream, kind);
     const RowsAndWeights weighted(at, weights, rows);
     floats(out, "out", 2);
-    const LowRank shape = low_rank(static_cast<std::size_t>(out.shape(0)), static_cast<std::size_t>(out.shape(1)),
-                                   rank, offset);
+    const LowRank shape =
+        low_rank(static_cast<std::size_t>(out.shape(0)), static_cast<std::size_t>(out.shape(1)), rank, offset);
     auto* to = static_cast<float*>(writeable(out, "out", 4, shape.m * shape.n));
     no_overlap(out, "out", weights, "weights");
     no_overlap(out, "out", rows, "rows");

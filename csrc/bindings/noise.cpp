@@ -32,8 +32,8 @@ void normal(const py::handle& seed, const py::handle& generation, const py::hand
 
 // A bfloat16 array comes as its bits, uint16: NumPy has no such dtype.
 void perturb(const py::array& theta, const py::array& rows, const py::array& scales, const py::handle& seed,
-             const py::handle& generation, const py::handle& stream, const py::handle& offset,
-             const std::string& kind, py::array out, const std::string& out_type) {
+             const py::handle& generation, const py::handle& stream, const py::handle& offset, const std::string& kind,
+             py::array out, const std::string& out_type) {
     const Address at = address(seed, generation, stream, kind);
     const OutputType type = output_type(out_type);
     const float* center = floats(theta, "theta");
@@ -92,7 +92,8 @@ void register_noise(py::module_& module) {
     module.def("normal", normal, py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("row"),
                py::arg("offset"), py::arg("kind"), py::arg("out"));
     module.def("perturb", perturb, py::arg("theta"), py::arg("rows"), py::arg("scales"), py::arg("seed"),
-               py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"), py::arg("out"), py::arg("out_type"));
+               py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"), py::arg("out"),
+               py::arg("out_type"));
     module.def("weighted_sum", weighted_sum, py::arg("weights"), py::arg("rows"), py::arg("seed"),
                py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"), py::arg("out"));
     module.def("words_only", words_only, py::arg("row_count"), py::arg("dim"), py::arg("seed"));

@@ -68,9 +68,9 @@ void sgd_step(const py::array& theta, const std::optional<py::array>& momentum_b
 
 void adam_step(const py::array& theta, const py::array& m, const py::array& v, const py::array& weights,
                const py::array& rows, const py::handle& seed, const py::handle& generation, const py::handle& stream,
-               const py::handle& offset, const std::string& kind, double step_size, double beta1, double one_minus_beta1, double beta2,
-               double one_minus_beta2, double v_scale, double epsilon, double l2, double decay, py::array theta_out,
-               py::array m_out, py::array v_out) {
+               const py::handle& offset, const std::string& kind, double step_size, double beta1,
+               double one_minus_beta1, double beta2, double one_minus_beta2, double v_scale, double epsilon, double l2,
+               double decay, py::array theta_out, py::array m_out, py::array v_out) {
     const Address at = address(seed, generation, stream, kind);
     const RowsAndWeights weighted(at, weights, rows);
     check_arrays({{"theta", &theta, &theta_out}, {"m", &m, &m_out}, {"v", &v, &v_out}}, weights, rows);
@@ -125,18 +125,18 @@ void clipup_step(const py::array& theta, const py::array& velocity, const py::ar
 
 void register_optimizers(py::module_& module) {
     module.def("sgd_step", sgd_step, py::arg("theta"), py::arg("momentum_buffer").none(true), py::arg("weights"),
-               py::arg("rows"), py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"),
-               py::kw_only(), py::arg("lr"), py::arg("momentum"), py::arg("nesterov"), py::arg("l2"), py::arg("decay"),
-               py::arg("theta_out"), py::arg("momentum_out").none(true));
+               py::arg("rows"), py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"),
+               py::arg("kind"), py::kw_only(), py::arg("lr"), py::arg("momentum"), py::arg("nesterov"), py::arg("l2"),
+               py::arg("decay"), py::arg("theta_out"), py::arg("momentum_out").none(true));
     module.def("adam_step", adam_step, py::arg("theta"), py::arg("m"), py::arg("v"), py::arg("weights"),
-               py::arg("rows"), py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"),
-               py::kw_only(), py::arg("step_size"), py::arg("beta1"), py::arg("one_minus_beta1"), py::arg("beta2"),
-               py::arg("one_minus_beta2"), py::arg("v_scale"), py::arg("epsilon"), py::arg("l2"), py::arg("decay"),
-               py::arg("theta_out"), py::arg("m_out"), py::arg("v_out"));
+               py::arg("rows"), py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"),
+               py::arg("kind"), py::kw_only(), py::arg("step_size"), py::arg("beta1"), py::arg("one_minus_beta1"),
+               py::arg("beta2"), py::arg("one_minus_beta2"), py::arg("v_scale"), py::arg("epsilon"), py::arg("l2"),
+               py::arg("decay"), py::arg("theta_out"), py::arg("m_out"), py::arg("v_out"));
     module.def("clipup_step", clipup_step, py::arg("theta"), py::arg("velocity"), py::arg("weights"), py::arg("rows"),
                py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"),
-               py::kw_only(), py::arg("lr"), py::arg("max_speed"), py::arg("momentum"), py::arg("l2"),
-               py::arg("decay"), py::arg("theta_out"), py::arg("velocity_out"));
+               py::kw_only(), py::arg("lr"), py::arg("max_speed"), py::arg("momentum"), py::arg("l2"), py::arg("decay"),
+               py::arg("theta_out"), py::arg("velocity_out"));
 }
 
 }  // namespace fastes::bindings

@@ -114,8 +114,7 @@ struct Avx2Lanes {
     };
     static Table load_table(const float* p) { return {load(p), load(p + 8)}; }
     static f32 lookup(const Table& table, u32 index) {  // the permutations read three bits, the blend the sign bit
-        return _mm256_blendv_ps(_mm256_permutevar8x32_ps(table.low, index),
-                                _mm256_permutevar8x32_ps(table.high, index),
+        return _mm256_blendv_ps(_mm256_permutevar8x32_ps(table.low, index), _mm256_permutevar8x32_ps(table.high, index),
                                 _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)));
     }
 

@@ -2,8 +2,8 @@
 //
 //     v = momentum v + lr d / |d|,  shortened to |v| = max_speed where it is longer;   theta = decay theta + v
 //
-// d = g - l2 theta points uphill. The first pass makes d and the sums of d d, d v and v v, from which both norms follow:
-// |momentum v + a d|^2 = momentum^2 v v + 2 momentum a d v + a^2 d d.
+// d = g - l2 theta points uphill. The first pass makes d and the sums of d d, d v and v v, from which both norms
+// follow: |momentum v + a d|^2 = momentum^2 v v + 2 momentum a d v + a^2 d d.
 #pragma once
 
 #include <cstdint>

@@ -12,8 +12,8 @@ inline namespace FASTES_ISA {
 template <class V, class K>
 inline constexpr int group_elements = K::block_elements * V::width;
 
-// Calls body.template operator()<G>(first block, position) for groups that cover the span, `Together` (1 or 2) at a time
-// while as many are wanted. `position` is the group's first element relative to the span's: negative in the first
+// Calls body.template operator()<G>(first block, position) for groups that cover the span, `Together` (1 or 2) at a
+// time while as many are wanted. `position` is the group's first element relative to the span's: negative in the first
 // group when the span starts inside a block.
 template <class V, class K, int Together = K::interleave, class Body>
 inline void for_groups(const Span& span, const Body& body) {

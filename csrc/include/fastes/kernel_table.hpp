@@ -91,15 +91,17 @@ struct ClipUpStep {
 // Elements of one partial sum of ClipUp's norms; spans end on multiples of it.
 inline constexpr std::uint64_t clipup_block = 1024;
 
-// Low-rank noise of one m x n tensor: component a of a row is elements a (m + n) .. of its noise, first m of A's column,
-// then n of B's. Panels hold `depth` components, one a line.
-struct LowRankTile {
-    const float *a, *b;               // [depth][a_stride], weights multiplied in; [depth][b_stride]
-    std::size_t a_stride, b_stride;   // whole tiles: no line ends inside one
-    std::size_t depth, chunk;         // components in all and of one chunk of rows
-    std::size_t rows_begin, rows_end, columns_begin, columns_end;
-    float* out;                       // [m][n], added to
-    std::size_t out_stride;           // n
+// A block of a sum of low-rank perturbations, which stays in the second cache while its chunks are added.
+inline constexpr std::size_t low_rank_rows = 192, low_rank_columns = 64;
+
+// out[i, j] += sum_d a[d][i] b[d][j], the components d in chunks whose totals are added in order.
+struct LowRankBlock {
+    const float* a;             // [depth][low_rank_rows], weights multiplied in
+    const float* b;             // [depth][low_rank_columns]
+    std::size_t depth, chunk;   // components in all, and of one chunk of rows
+    std::size_t rows, columns;  // of the block, fewer at the edges of the matrix
+    float* out;
+    std::size_t out_stride;
 };
 
 // out[i, j] = theta[i, j] + scale sum_a A[i, a] B[j, a] for some i and all j.
@@ -125,7 +127,7 @@ struct KernelTable {
     void (*clipup_scales)(std::uint64_t dim, ClipUpStep&);
     void (*clipup_apply)(const Span&, const ClipUpStep&);
     void (*low_rank_perturb)(const LowRankMember&);
-    void (*low_rank_add)(const LowRankTile&);
+    void (*low_rank_add)(const LowRankBlock&);
     // The two halves of the transform by themselves, for the tests that go through all 2^32 words.
     void (*radius)(const std::uint32_t* words, std::size_t count, float* out);
     void (*direction)(const std::uint32_t* words, std::size_t count, float* first, float* second);

@@ -29,16 +29,17 @@ inline constexpr std::size_t tile_rows = 6;
 
 // Adds to one tile, rows i .. i + 5 and columns j .. j + tile_columns - 1, the parts beyond the matrix left out.
 template <class V>
-inline void add_low_rank_tile(const LowRankTile& tile, std::size_t i, std::size_t j) {
+inline void add_low_rank_tile(const LowRankBlock& block, std::size_t i, std::size_t j) {
+    static_assert(low_rank_rows % tile_rows == 0 && low_rank_columns % tile_columns<V> == 0);
     using f32 = typename V::f32;
-    for (std::size_t begin = 0; begin < tile.depth; begin += tile.chunk) {
-        const std::size_t end = tile.depth - begin < tile.chunk ? tile.depth : begin + tile.chunk;
+    for (std::size_t begin = 0; begin < block.depth; begin += block.chunk) {
+        const std::size_t end = block.depth - begin < block.chunk ? block.depth : begin + block.chunk;
         f32 sum[tile_rows][V::tile_vectors];
         for (auto& row : sum) {
             for (f32& s : row) s = V::set(0.0f);
         }
         for (std::size_t d = begin; d < end; ++d) {
-            const float *a = tile.a + d * tile.a_stride + i, *b = tile.b + d * tile.b_stride + j;
+            const float *a = block.a + d * low_rank_rows + i, *b = block.b + d * low_rank_columns + j;
             f32 column[V::tile_vectors];
             for (int v = 0; v < V::tile_vectors; ++v) column[v] = V::load(b + v * V::width);
             for (std::size_t r = 0; r < tile_rows; ++r) {
@@ -46,9 +47,9 @@ inline void add_low_rank_tile(const LowRankTile& tile, std::size_t i, std::size_
                 for (int v = 0; v < V::tile_vectors; ++v) sum[r][v] = V::fma(factor, column[v], sum[r][v]);
             }
         }
-        const bool whole = i + tile_rows <= tile.rows_end && j + tile_columns<V> <= tile.columns_end;
-        for (std::size_t r = 0; r < tile_rows && i + r < tile.rows_end; ++r) {
-            float* out = tile.out + (i + r) * tile.out_stride + j;
+        const bool whole = j + tile_columns<V> <= block.columns;
+        for (std::size_t r = 0; r < tile_rows && i + r < block.rows; ++r) {
+            float* out = block.out + (i + r) * block.out_stride + j;
             if (whole) {
                 for (int v = 0; v < V::tile_vectors; ++v) {
                     V::store(out + v * V::width, V::add(V::load(out + v * V::width), sum[r][v]));
@@ -57,7 +58,7 @@ inline void add_low_rank_tile(const LowRankTile& tile, std::size_t i, std::size_
             }
             float row[tile_columns<V>];
             for (int v = 0; v < V::tile_vectors; ++v) V::store(row + v * V::width, sum[r][v]);
-            for (std::size_t c = 0; c < tile_columns<V> && j + c < tile.columns_end; ++c) out[c] = out[c] + row[c];
+            for (std::size_t c = 0; c < tile_columns<V> && j + c < block.columns; ++c) out[c] = out[c] + row[c];
         }
     }
 }

@@ -143,21 +143,25 @@ struct Normal {
         for (int g = 0; g < G; ++g) {
             for (int k = 0; k < 4; ++k) sum[g][k] = V::set(0.0f);
         }
-        typename V::u32 next[G][4];
-        philox_words<V, G>(blocks, rows.keys[0], keys, next);
-        for (std::size_t row = 0; row < rows.count; ++row) {
-            typename V::u32 words[G][4];
-            for (int g = 0; g < G; ++g) {
-                for (int k = 0; k < 4; ++k) words[g][k] = next[g][k];
-            }
-            philox_words<V, G>(blocks, rows.keys[row + 1 < rows.count ? row + 1 : row], keys, next);
-            const f32 weight = V::set(rows.weights[row]);
+        const auto add_row = [&](float factor, const typename V::u32(*words)[4]) {
+            const f32 weight = V::set(factor);
             for (int g = 0; g < G; ++g) {
                 f32 z[4];
                 normals<V>(words[g], z);
                 for (int k = 0; k < 4; ++k) sum[g][k] = V::fma(weight, z[k], sum[g][k]);
             }
+        };
+        typename V::u32 next[G][4];
+        philox_words<V, G>(blocks, rows.keys[0], keys, next);
+        for (std::size_t row = 1; row < rows.count; ++row) {
+            typename V::u32 words[G][4];
+            for (int g = 0; g < G; ++g) {
+                for (int k = 0; k < 4; ++k) words[g][k] = next[g][k];
+            }
+            philox_words<V, G>(blocks, rows.keys[row], keys, next);
+            add_row(rows.weights[row - 1], words);
         }
+        add_row(rows.weights[rows.count - 1], next);
         for (int g = 0; g < G; ++g) {
             for (int k = 0; k < 4; ++k) totals.sum[g][k] = V::add(totals.sum[g][k], sum[g][k]);
         }

@@ -12,6 +12,9 @@ from fastes.types import AnyArray
 Array: TypeAlias = Any
 """A NumPy array or a CPU torch tensor."""
 
+_ROW_TYPES = frozenset(np.dtype(name).char for name in ("uint32", "int64"))
+_FLOAT32 = np.dtype(np.float32)  # NumPy finds a dtype faster than a type
+
 
 def is_torch(array: object) -> bool:
     """Whether `array` is a torch tensor; torch is not imported to find out."""
@@ -56,10 +59,10 @@ def row_numbers(rows: Any) -> AnyArray:
 
     Raises TypeError if they are not integers, ValueError if one does not fit 64 bits.
     """
-    if is_torch(rows):
-        rows = view(rows, "rows")
-    if type(rows) is np.ndarray and rows.dtype in (np.uint32, np.int64):
+    if type(rows) is np.ndarray and rows.dtype.char in _ROW_TYPES:
         return rows
+    if is_torch(rows):
+        return row_numbers(view(rows, "rows"))
     try:
         array = np.asarray(rows)
         if array.ndim != 1:
@@ -79,8 +82,8 @@ def row_numbers(rows: Any) -> AnyArray:
 
 def empty_like(array: Array, shape: tuple[int, ...]) -> Array:
     """Uninitialised float32 array of `shape`, NumPy or torch as `array` is."""
-    if is_torch(array):
+    if type(array) is not np.ndarray and is_torch(array):
         import torch
 
         return torch.empty(shape, dtype=torch.float32)
-    return np.empty(shape, dtype=np.float32)
+    return np.empty(shape, _FLOAT32)
