@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fastes.bench.contender import Contender, Size
-from fastes.bench.noise import weighted_sum
+from fastes.bench.weighted_sum import weighted_sum
 
 CONTENDERS = [contender for size in (Size(8, 4096), Size()) for contender in weighted_sum(size)]
 

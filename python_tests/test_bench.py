@@ -6,23 +6,18 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from fastes import bench, cli, kernels
-from fastes.bench import comparisons, noise, steps
+from fastes.bench import comparisons
 from fastes.bench.comparisons import Comparison, Outcome, memory_outcome
-from fastes.bench.contender import Contender, Size, settings
+from fastes.bench.contender import Contender, settings
 from fastes.bench.memory import peak_growth
 from fastes.bench.rounds import interleaved
 from fastes.errors import FastesError, StorageError
 
-TINY = Size(rows=8, dim=256, table=4096)
 MEMORY = (1_000_000, 4)
-GROUPS = (noise.normal, noise.weighted_sum, noise.perturb, steps.sgd_step, steps.adam_step)
-CONTENDERS = [contender for group in GROUPS for contender in group(TINY)]
-CONTENDERS += [noise.words_only(TINY), steps.generation(TINY)]
 
 
 class Clock:
@@ -60,7 +55,7 @@ def clock() -> Clock:
 
 def faster(clock: Clock, at_least: float | None = None, not_here: str = "") -> Comparison:
     """Three rounds whose ratios are 8, 6 and 5."""
-    ours = clock.contender("ours", 0.05, 0.05, 0.05, 0.10)
+    ours = replace(clock.contender("ours", 0.05, 0.05, 0.05, 0.10), isa=kernels.info()["isa"])
     theirs = clock.contender("theirs", 0.10, 0.40, 0.30, 0.50)
     return Comparison("ours", ours, theirs, at_least, not_here)
 
@@ -115,6 +110,7 @@ def test_ratios_are_medians_over_the_rounds(clock: Clock) -> None:
     assert outcome.ratio == pytest.approx(6.0)
     assert outcome.spread == pytest.approx((5.0, 8.0))
     assert outcome.time_s == pytest.approx(0.05)
+    assert outcome.against_s == pytest.approx(0.40)
     assert outcome.rate == pytest.approx(1000 / 0.05)
     assert outcome.against == "theirs"
     assert outcome.met is False
@@ -157,6 +153,8 @@ def test_what_is_printed(clock: Clock, capsys: pytest.CaptureFixture[str]) -> No
     printed = capsys.readouterr().out
     row = next(line for line in printed.splitlines() if "theirs" in line)
     assert "6.00 (5.00 to 8.00)" in row
+    assert " 50.00 " in row  # ms a call
+    assert " 400.00 " in row  # of theirs
     assert "6.1" in row
     assert "missed" in row
     assert "one processor" in printed
@@ -169,8 +167,11 @@ def test_json_holds_every_figure(clock: Clock, tmp_path: Path) -> None:
     run(clock, faster(clock, 6.1), Comparison("two threads", None, None, 1.9, "one processor"), json_path=path)
     figures = json.loads(path.read_text())
     assert figures["machine"]["isa"] == kernels.info()["isa"]
-    assert figures["seconds"]["group: ours"] == pytest.approx([0.05, 0.05, 0.10])
-    assert figures["seconds"]["group: theirs"] == pytest.approx([0.40, 0.30, 0.50])
+    assert figures["versions"]["torch"] == torch.__version__
+    seconds = {measurement["name"]: measurement["seconds"] for measurement in figures["measurements"]}
+    assert seconds["group: ours"] == pytest.approx([0.05, 0.05, 0.10])
+    assert seconds["group: theirs"] == pytest.approx([0.40, 0.30, 0.50])
+    assert [measurement["ours"] for measurement in figures["measurements"]] == [True, False]
     ours, two_threads, memory = figures["rows"]
     assert (ours["ratio"], ours["at_least"], ours["met"]) == (pytest.approx(6.0), 6.1, False)
     assert (two_threads["ratio"], two_threads["not_here"], two_threads["met"]) == (None, "one processor", None)
@@ -191,76 +192,16 @@ def test_the_command_passes_its_options(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(bench, "run", lambda **options: seen.update(options) or 1)
     assert cli.main(["bench", "--check", "--json", "figures.json"]) == 1
     assert seen == {"check": True, "json_path": Path("figures.json")}
+    monkeypatch.setattr(bench, "run_scaling", lambda **options: seen.update(options) or 0)
+    seen.clear()
+    assert cli.main(["bench", "--scaling", "--json", "figures.json"]) == 0
+    assert seen == {"json_path": Path("figures.json")}
 
 
-def test_floors_are_those_of_the_design() -> None:
-    with settings("scalar", 1):
-        rows = comparisons.default(TINY, TINY)
-    against = [(row.what, row.baseline.name if row.baseline else "") for row in rows]
-    assert dict(zip(against, (row.at_least for row in rows), strict=True)) == {
-        ("weighted_sum scalar", "torch.randn loop"): 8.0,
-        ("weighted_sum scalar", "noise table, np.dot"): 1.5,
-        ("weighted_sum scalar", "noise table, in place"): None,
-        ("weighted_sum scalar", "Philox only"): 0.5,
-        ("weighted_sum avx2", "torch.randn loop"): 3.0,
-        ("weighted_sum scalar, 2 threads", "scalar"): 1.9,
-        ("perturb scalar", "torch.randn loop"): 5.0,
-        ("adam_step 8 x 256", "weighted_sum, torch step"): None,
-        ("generation 8 x 256", ""): None,
-    }
-    not_here = {row.what: row.not_here for row in rows}
-    assert not_here["weighted_sum scalar"] == "avx512 only"
-    assert bool(not_here["weighted_sum avx2"]) == ("avx2" not in kernels.info()["isas_usable"])
-
-
-def test_two_threads_are_not_asked_of_one_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    def two_threads(processors: set[int]) -> Comparison:
-        monkeypatch.setattr("os.sched_getaffinity", lambda _: processors)
-        return next(row for row in comparisons.default(TINY, TINY) if row.what.endswith("2 threads"))
-
-    assert two_threads({3}).not_here == "one processor"
-    assert two_threads({3}).contender is None
-    pair = two_threads({3, 4})
-    assert (pair.contender.threads, pair.baseline.threads, pair.not_here) == (2, 1, "")
-
-
-def test_default_comparisons_run(clock: Clock) -> None:
-    rows = comparisons.default(TINY, TINY)
-    contenders = comparisons.contenders(rows)
-    assert len(set(contenders)) == len(contenders)
-    count = iter(range(10**6))
-    times = interleaved(contenders, rounds=1, clock=lambda: float(next(count)))
-    for outcome in (row.outcome(times) for row in rows):
-        assert outcome.ratio is None or outcome.ratio == 1.0
-
-
-@pytest.mark.parametrize("contender", CONTENDERS, ids=str)
-def test_every_contender_knows_its_answer(contender: Contender) -> None:
-    with settings(contender.isa, contender.threads):
-        assert contender.right(contender.work())
-        assert contender.right(contender.work())
-
-
-@pytest.mark.parametrize("contender", [c for c in CONTENDERS if c.name != "ask + tell"], ids=str)
-def test_every_contender_knows_a_wrong_answer(contender: Contender) -> None:
-    with settings(contender.isa, contender.threads):
-        answer = contender.work()
-        if isinstance(answer, int):
-            wrong = answer ^ 1
-        elif "torch" in contender.name or "numpy" in contender.name or "table" in contender.name:
-            wrong = answer * 1.5
-        else:  # ours: the last bit of one element
-            wrong = answer.copy()
-            wrong.reshape(-1).view(np.int32)[-1] ^= 1
-        assert not contender.right(wrong)
-
-
-def test_a_generation_is_judged_by_its_members_and_its_step() -> None:
-    contender = steps.generation(TINY)
-    members, theta = contender.work()
-    assert contender.right((members, theta))
-    assert not contender.right((members[::-1], theta))
-    assert not contender.right((members, theta + np.float32(1e-3)))
+def test_scaling_has_no_floors_to_check(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["bench", "--scaling", "--check"])
+    assert "not allowed with" in capsys.readouterr().err
 
 
 def test_peak_memory_counts_the_sum() -> None:

@@ -161,8 +161,10 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from fastes.bench import run
+    from fastes.bench import run, run_scaling
 
+    if options.scaling:
+        return run_scaling(json_path=options.json)
     return run(check=options.check, json_path=options.json)
 
 
@@ -198,7 +200,11 @@ def _parser() -> argparse.ArgumentParser:
     add("info", _info, "Show the version, the kernels in use and their self-test digest.")
 
     bench = add("bench", _bench, "Measure the kernels beside what else one would use, and print the ratios.")
-    bench.add_argument("--check", action="store_true", help="exit with status 1 if a ratio is below its floor")
+    what = bench.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="exit with status 1 if a ratio is below its floor")
+    what.add_argument(
+        "--scaling", action="store_true", help="instead, how the weighted sum scales in parameters, rows and threads"
+    )
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     return parser
 

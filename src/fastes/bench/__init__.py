@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastes.errors import StorageError
-
 if TYPE_CHECKING:
     from fastes.bench.comparisons import Comparison
+    from fastes.bench.scaling import Sweep
 
 
 def one_blas_thread() -> None:
@@ -24,7 +23,7 @@ def run(
     *,
     check: bool,
     json_path: Path | None,
-    comparisons: list[Comparison] | None = None,
+    comparisons: Sequence[Comparison] | None = None,
     rounds: int = 11,
     memory_size: tuple[int, int] = (10_000_000, 1000),
     clock: Callable[[], float] = time.perf_counter,
@@ -40,18 +39,17 @@ def run(
     from rich.progress import Progress
 
     from fastes.bench import comparisons as compared
-    from fastes.bench import memory, table
+    from fastes.bench import memory, peers, record, suite, table
     from fastes.bench.rounds import interleaved
 
-    if json_path is not None and not json_path.parent.is_dir():
-        raise StorageError(f"cannot write {json_path}: {json_path.parent} is not a directory; make it first.")
-    comparisons = compared.default() if comparisons is None else comparisons
+    record.check_path(json_path)
+    console = table.console()
+    console.print(record.description())
+    if comparisons is None:
+        comparisons = suite.default()
+        if missing := peers.missing():
+            console.print(missing, markup=False)
     contenders = compared.contenders(comparisons)
-    console = Console()
-    if not console.is_terminal:
-        console.width = table.WIDTH
-    machine = table.machine()
-    console.print(table.description(machine))
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("measuring", total=len(contenders) * (rounds + 1) + 1)
         times = interleaved(contenders, rounds=rounds, clock=clock, tick=lambda: progress.advance(task))
@@ -64,8 +62,43 @@ def run(
     if missed:
         console.print(f"[red]Missed:[/] {'; '.join(missed)}")
     if json_path is not None:
-        try:
-            json_path.write_text(table.as_json(machine, times, outcomes))
-        except OSError as error:
-            raise StorageError(f"cannot write {json_path}: {error.strerror}.") from error
+        measurements = [record.Measurement.of(contender, seconds) for contender, seconds in times.items()]
+        record.write(json_path, measurements, outcomes)
     return 1 if check and missed else 0
+
+
+def run_scaling(
+    *,
+    json_path: Path | None,
+    sweeps: Sequence[Sweep] | None = None,
+    rounds: int = 5,
+    clock: Callable[[], float] = time.perf_counter,
+) -> int:
+    """Measures how the weighted sum scales and prints a table for each sweep; gives the exit status, 0.
+
+    Arguments and errors as those of `run`; sweeps: what grows (default: D, K, threads; and the cost of a small call).
+    """
+    one_blas_thread()
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from fastes.bench import peers, record, scaling, table
+
+    record.check_path(json_path)
+    console = table.console()
+    console.print(record.description())
+    if sweeps is None:
+        sweeps = scaling.default()
+        if missing := peers.missing():
+            console.print(missing, markup=False)
+    measurements: list[record.Measurement] = []
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("measuring", total=sum(len(sweep.values) for sweep in sweeps))
+        for sweep in sweeps:
+            progress.update(task, description=sweep.title)
+            measured = sweep.measure(rounds=rounds, clock=clock, tick=lambda: progress.advance(task))
+            console.print(table.render_sweep(sweep.title, sweep.unit, measured))
+            measurements += measured
+    if json_path is not None:
+        record.write(json_path, measurements)
+    return 0

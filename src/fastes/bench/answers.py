@@ -44,9 +44,31 @@ def as_scalar(work: Callable[[], Float32Array], expected: Callable[[], npt.Array
     return right
 
 
-def noise(size: Size) -> list[Float32Array]:
-    """The K rows of noise that our kernels never store: float32 [D] each."""
-    return [kernels.normal(size.dim, seed=SEED, row=int(row)) for row in size.numbers]
+def is_sum(size: Size, weights: Float32Array, kind: str) -> Callable[[Any], bool]:
+    """A judge of our weighted sums of `kind`: within the size's windows as `as_scalar`, at any size within seconds."""
+
+    def scalar(window: slice) -> Float32Array:
+        dim, start = window.stop - window.start, window.start
+        made: Float32Array = kernels.weighted_sum(weights, size.numbers, dim, seed=SEED, offset=start, kind=kind)
+        if not close(made, float64_sum(weights, noise(size, kind, window))):
+            made[:] = np.nan  # equals nothing
+        return made
+
+    @cache
+    def expected() -> list[Float32Array]:
+        with settings("scalar", 1):
+            return [scalar(window) for window in size.windows]
+
+    def right(answer: Any) -> bool:
+        return all(np.array_equal(answer[window], made) for window, made in zip(size.windows, expected(), strict=True))
+
+    return right
+
+
+def noise(size: Size, kind: str = "normal", window: slice | None = None) -> list[Float32Array]:
+    """The K rows of noise that our kernels never store: float32 [D] each, or as long as the window."""
+    start, stop = (0, size.dim) if window is None else (window.start, window.stop)
+    return [kernels.normal(stop - start, seed=SEED, row=int(row), offset=start, kind=kind) for row in size.numbers]
 
 
 def float64_sum(weights: Float32Array, rows: list[Float32Array]) -> Float64Array:

@@ -14,15 +14,20 @@ from fastes import kernels
 from fastes.types import Float32Array, UInt32Array
 
 SEED = 1
+_JUDGED_WHOLE, _END = 2**17, 4099
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """K rows, D elements, and the floats of the noise table: 512 MiB by default, beyond any cache."""
+    """K rows, D elements, and the floats of two noise tables.
+
+    table: as many as es_pytorch has, 1 GB, beyond any cache; small_table: 512 KiB, which a second-level cache holds.
+    """
 
     rows: int = 256
     dim: int = 65_536
-    table: int = 2**27
+    table: int = 250_000_000
+    small_table: int = 2**17
 
     @property
     def normals(self) -> int:
@@ -44,6 +49,13 @@ class Size:
         """Parameters: float32 [D]."""
         return np.random.default_rng(1).standard_normal(self.dim, np.float32)
 
+    @property
+    def windows(self) -> list[slice]:
+        """The elements by which a vector of D is judged: all of them, or its two ends where all would take minutes."""
+        if self.dim <= _JUDGED_WHOLE:
+            return [slice(0, self.dim)]
+        return [slice(0, _END), slice(self.dim - _END, self.dim)]
+
     def __str__(self) -> str:
         """As in a table's heading."""
         return f"{self.rows:,} x {self.dim:,}"
@@ -64,6 +76,11 @@ class Contender:
     normals: int = 0
     isa: str | None = None
     threads: int = 1
+
+    @property
+    def ours(self) -> bool:
+        """Whether our kernels do the work: all else measures the machine."""
+        return self.isa is not None
 
     def __str__(self) -> str:
         """For a person: what is done, and how."""

@@ -7,27 +7,29 @@ from functools import cache
 import numpy as np
 
 from fastes import kernels
-from fastes.bench.contender import Size
 from fastes.types import Float32Array
+
+_BLOCK = 2**22
 
 
 class NoiseTable:
-    """Slices at places drawn anew each time, so that no cache holds them. `last`: those taken last."""
+    """Slices of `dim` floats, `rows` at a time, at random places of a table of `length`. `last`: those taken last."""
 
-    def __init__(self, size: Size) -> None:
-        self._size = size
+    def __init__(self, rows: int, dim: int, length: int) -> None:
+        self._rows, self._dim, self._length = rows, dim, length
         self._places = np.random.default_rng(2)
         self.last: list[Float32Array] = []
 
     def take(self) -> list[Float32Array]:
         """K slices: float32 [D] each."""
-        size, table = self._size, _table(self._size.table)
-        starts = self._places.integers(0, size.table - size.dim, size.rows, endpoint=True)
-        self.last = [table[start : start + size.dim] for start in starts]
+        starts = self._places.integers(0, self._length - self._dim, self._rows, endpoint=True)
+        table = _table(self._length)
+        self.last = [table[start : start + self._dim] for start in starts]
         return self.last
 
 
 @cache
 def _table(length: int) -> Float32Array:
-    made: Float32Array = kernels.normal(length, seed=0, stream=256)
-    return made
+    """Real normals for 16 MiB, then copies of them: as slow to read as a table of fresh ones, which take seconds."""
+    block: Float32Array = kernels.normal(min(length, _BLOCK), seed=0, stream=256)
+    return np.resize(block, length)

@@ -13,7 +13,7 @@ from fastes import kernels
 from fastes.algorithms import OpenAIES
 from fastes.bench.answers import as_scalar, close, float64_sum, noise
 from fastes.bench.contender import SEED, Contender, Size
-from fastes.bench.noise import on_each_isa, on_reference
+from fastes.bench.ours import on_each_isa, on_reference
 from fastes.kernels import reference
 from fastes.messages import Evaluations
 from fastes.noise import pair_weights
@@ -65,28 +65,28 @@ def adam_step(size: Size) -> list[Contender]:
 
 
 def generation(size: Size) -> Contender:
-    """OpenAI-ES with K members: ask, the parameters of all members in memory, tell."""
+    """OpenAI-ES with K members, whose fitness is their first parameter: ask, all members in memory, tell."""
     algorithm = OpenAIES(population=size.rows, optimizer=Adam(lr=LR, betas=BETAS, eps=EPS))
     state = algorithm.init(size.theta, SEED)
-    evaluations = Evaluations(0, size.weights, np.ones(size.rows, np.uint32))
     members = cache(lambda: np.empty((size.rows, size.dim), np.float32))
 
     def work() -> tuple[Float32Array, Float32Array]:
         made = algorithm.ask(state).materialize(members())
-        return made, algorithm.tell(state, evaluations)[0].theta
+        return made, algorithm.tell(state, Evaluations(0, made[:, 0].copy()))[0].theta
 
     def right(answer: tuple[Float32Array, Float32Array]) -> bool:
         made, theta = answer
         pairs = Size(size.rows // 2, size.dim)
-        g = float64_sum(pair_weights(centered_ranks(size.weights)) / np.float32(size.rows), noise(pairs))
+        epsilons = noise(pairs)
+        g = float64_sum(pair_weights(centered_ranks(made[:, 0])) / np.float32(size.rows), epsilons)
         steady = np.abs(g) > 1e-4  # nearer to 0 the rounding of g decides the step
         return (
-            close(made[0::2], state.theta + algorithm.sigma * np.stack(noise(pairs)), atol=1e-6)
+            close(made[0::2], state.theta + algorithm.sigma * np.stack(epsilons), atol=1e-6)
             and close(made[0::2] + made[1::2], 2 * state.theta[np.newaxis], atol=1e-5)
             and close(theta[steady], (state.theta + _adam_move(g, 1))[steady], atol=1e-5)
         )
 
-    return Contender(f"generation {size}", "ask + tell", work, right)
+    return Contender(f"generation {size}", "ask + tell", work, right, isa=kernels.info()["isa"])
 
 
 class _Apart:
@@ -136,6 +136,6 @@ def _contenders(
     new = partial(Contender, group, normals=size.normals)
     return [
         *on_reference(size, new, plain, right),
-        new("weighted_sum, torch step", apart, right_apart),
+        new("weighted_sum, torch step", apart, right_apart, isa=kernels.info()["isa"]),
         *on_each_isa(new, fused, right),
     ]

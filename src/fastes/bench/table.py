@@ -1,45 +1,26 @@
-"""The figures for people and for programs, with the machine that they were measured on."""
+"""The figures for people: a row for each comparison, and for each sweep a row for each series."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
-from fastes import kernels
 from fastes.bench.comparisons import Outcome
-from fastes.bench.rounds import Times
-from fastes.version import VERSION
+from fastes.bench.record import Measurement
 
-WIDTH = 126
-
-
-def machine() -> dict[str, Any]:
-    """Processor, instruction set and versions."""
-    return {
-        "cpu": _cpu_model(),
-        "processors": len(os.sched_getaffinity(0)),
-        "isa": kernels.info()["isa"],
-        "fastes": VERSION,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-    }
+WIDTH = 146
 
 
-def description(machine: dict[str, Any]) -> str:
-    """The machine in a line."""
-    versions = ", ".join(f"{name} {machine[name]}" for name in ("fastes", "python", "numpy", "torch"))
-    return f"{machine['cpu']}, {machine['processors']} processors, {machine['isa']}; {versions}"
+def console() -> Console:
+    """Wide enough for the tables where the output is no terminal."""
+    made = Console()
+    if not made.is_terminal:
+        made.width = WIDTH
+    return made
 
 
 def render(outcomes: Sequence[Outcome]) -> Table:
@@ -48,14 +29,15 @@ def render(outcomes: Sequence[Outcome]) -> Table:
     table = Table(title=title, box=box.SIMPLE_HEAD)
     table.add_column("what")
     table.add_column("against")
-    for heading in ("a call, ms", "G/s", "ratio", "floor"):
+    for heading in ("a call, ms", "against, ms", "G/s", "ratio", "floor"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("")
     for outcome in outcomes:
         table.add_row(
             outcome.what,
             outcome.against,
-            "" if outcome.time_s is None else f"{1e3 * outcome.time_s:.2f}",
+            _milliseconds(outcome.time_s),
+            _milliseconds(outcome.against_s),
             "" if outcome.rate is None else f"{1e-9 * outcome.rate:.3f}",
             _ratio(outcome),
             _floor(outcome),
@@ -64,18 +46,32 @@ def render(outcomes: Sequence[Outcome]) -> Table:
     return table
 
 
-def as_json(machine: dict[str, Any], times: Times, outcomes: Sequence[Outcome]) -> str:
-    """All figures: machine, seconds a call in each round, and the rows of the table."""
-    seconds = {str(contender): list(row) for contender, row in times.items()}
-    rows = [asdict(outcome) | {"met": outcome.met} for outcome in outcomes]
-    return json.dumps({"machine": machine, "seconds": seconds, "rows": rows}, indent=1) + "\n"
+def render_sweep(title: str, unit: str, measurements: Sequence[Measurement]) -> Table:
+    """One row for each series, one column for each value. unit: "us", microseconds a call, or "G/s"; medians."""
+    values = list(dict.fromkeys(measurement.value for measurement in measurements))
+    table = Table(title=title, box=box.SIMPLE_HEAD)
+    table.add_column(unit)
+    for value in values:
+        table.add_column(f"{value:,}", justify="right", no_wrap=True)
+    for series in dict.fromkeys(measurement.series for measurement in measurements):
+        median = {m.value: float(np.median(m.seconds)) for m in measurements if m.series == series}
+        normals = {m.value: m.normals for m in measurements if m.series == series}
+        table.add_row(
+            series,
+            *(
+                ""
+                if value not in median
+                else f"{1e6 * median[value]:.1f}"
+                if unit == "us"
+                else f"{1e-9 * normals[value] / median[value]:.3f}"
+                for value in values
+            ),
+        )
+    return table
 
 
-def _cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
+def _milliseconds(time_s: float | None) -> str:
+    return "" if time_s is None else f"{1e3 * time_s:.2f}"
 
 
 def _ratio(outcome: Outcome) -> str:
