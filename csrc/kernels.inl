@@ -65,7 +65,7 @@ void fill(const Address& address, const RowKey& row, const Span& span, float* ou
     });
 }
 
-template <class T>
+template <class T, bool past_caches>
 struct PerturbRow {
     const float* theta;
     T* out;
@@ -73,15 +73,23 @@ struct PerturbRow {
 
     template <class V>
     void operator()(std::int64_t position, typename V::f32 epsilon) const {
-        V::store(out + position, V::fma(V::set(scale), epsilon, V::load(theta + position)));
+        const auto perturbed = V::fma(V::set(scale), epsilon, V::load(theta + position));
+        if constexpr (past_caches) {
+            V::stream(out + position, perturbed);
+        } else {
+            V::store(out + position, perturbed);
+        }
     }
 };
+
+// Members of this many bytes in all are written past the caches, which would not hold them until they are read.
+inline constexpr std::uint64_t past_caches_bytes = std::uint64_t{32} << 20;
 
 inline constexpr std::uint64_t tile_elements = 2048;
 
 // A tile of theta and of block keys stays in the first caches while all rows pass over it. Neighbours in the list with
 // the same row, as the two members of a mirrored pair are, share one making of their noise.
-template <class K, class T>
+template <class K, class T, bool past_caches>
 void perturb_tile(const Address& address, const Perturb& args, const Span& tile) {
     constexpr int group = group_elements<Lanes, K>;
     const RoundKeys keys(address.seed);
@@ -101,7 +109,7 @@ void perturb_tile(const Address& address, const Perturb& args, const Span& tile)
                 for (std::size_t member = k; member < same; ++member) {
                     T* out = static_cast<T*>(args.out) + member * args.stride + tile.at;
                     emit<Lanes, K>(values, position + g * group, tile,
-                                   PerturbRow<T>{theta, out, args.scales[member] * K::step});
+                                   PerturbRow<T, past_caches>{theta, out, args.scales[member] * K::step});
                 }
             }
         });
@@ -120,13 +128,16 @@ void with_type(OutputType type, const Body& body) {
 }
 
 void perturb(const Address& address, const Perturb& args, const Span& span) {
+    const bool large = args.count * args.stride * sizeof(float) >= past_caches_bytes;
     for (std::uint64_t done = 0; done < span.count; done += tile_elements) {
         const std::uint64_t rest = span.count - done;
         const Span tile{span.first + done, span.at + done, rest < tile_elements ? rest : tile_elements};
         with_kind(address.kind, [&]<class K>() {
-            with_type(args.type, [&]<class T>() { perturb_tile<K, T>(address, args, tile); });
+            if (args.type == OutputType::float32 && large) return perturb_tile<K, float, true>(address, args, tile);
+            with_type(args.type, [&]<class T>() { perturb_tile<K, T, false>(address, args, tile); });
         });
     }
+    if (large) Lanes::fence();
 }
 
 // sink(position, g) for every element of the span, whatever the kind.

@@ -40,8 +40,8 @@ void clipup_step(const Address& address, const WeightedRows& rows, std::uint64_t
         gradient.resize(dim);
         step.gradient = gradient.data();
     }
-    const double normals = static_cast<double>(rows.count) * static_cast<double>(dim);
-    for_spans(first, dim, normals, [&](const Span& span) { table.clipup_gradient(address, rows, span, step); });
+    for_spans(first, dim, work(address.kind, rows.count, dim),
+              [&](const Span& span) { table.clipup_gradient(address, rows, span, step); });
     for_pieces(1, 1.0, [&](std::size_t) { table.clipup_scales(dim, step); });
     for_spans(first, dim, static_cast<double>(dim), [&](const Span& span) { table.clipup_apply(span, step); });
 }
@@ -49,8 +49,7 @@ void clipup_step(const Address& address, const WeightedRows& rows, std::uint64_t
 void low_rank_factors(const Address& address, const RowKey* keys, std::size_t count, const LowRank& shape, float* out) {
     const KernelTable& table = kernels();
     const std::size_t elements = shape.factor_elements();
-    const double normals = static_cast<double>(count) * static_cast<double>(elements);
-    for_pieces(count, normals,
+    for_pieces(count, work(address.kind, count, elements),
                [&](std::size_t k) { table.fill(address, keys[k], {shape.first, 0, elements}, out + k * elements); });
 }
 
@@ -85,7 +84,7 @@ void low_rank_sum(const Address& address, const WeightedRows& rows, const LowRan
     std::fill_n(out, m * n, 0.0f);
     for (std::size_t first = 0; first < rows.count; first += together) {
         const std::size_t count = std::min(together, rows.count - first), depth = count * rank;
-        for_pieces(depth, static_cast<double>(depth) * static_cast<double>(m + n), [&](std::size_t d) {
+        for_pieces(depth, work(address.kind, depth, m + n), [&](std::size_t d) {
             const std::size_t k = first + d / rank;
             std::vector<float> line(m + n);
             table.fill(address, rows.keys[k], {shape.first + d % rank * (m + n), 0, m + n}, line.data());

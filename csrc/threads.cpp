@@ -185,6 +185,11 @@ float narrowed(double x) {
     return rounded;
 }
 
+double work(Kind kind, std::size_t rows, std::uint64_t elements) {
+    const double share = kind == Kind::normal ? 1.0 : kind == Kind::normal8 ? 0.25 : 0.05;  // docs/performance.md
+    return share * static_cast<double>(rows) * static_cast<double>(elements);
+}
+
 void for_pieces(std::size_t count, double normals, const std::function<void(std::size_t)>& body) {
     const auto run = [&](std::size_t i) {
         const DefaultFloatingPoint guard;

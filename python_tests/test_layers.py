@@ -11,7 +11,11 @@ import pytest
 SOURCES = Path(__file__).parents[1] / "src" / "fastes"
 ONLY_IMPORTERS = {  # module: the files or folders that alone may import it
     "_core": ["kernels"],
+    "evosax": ["bench/peers/evosax.py"],
+    "evotorch": ["bench/peers/evotorch.py"],
     "gymnasium": ["problems/gym.py"],
+    "jax": ["bench/peers"],
+    "optax": ["bench/peers/evosax.py"],
     "rich": ["report/console.py", "bench"],
     "tensorboard": ["report/tensorboard.py"],
 }

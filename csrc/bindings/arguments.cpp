@@ -151,7 +151,7 @@ Rows::Rows(const py::array& rows) : data_(nullptr), size_(static_cast<std::size_
 }
 
 RowsAndWeights::RowsAndWeights(const Address& address, const py::array& weights, const py::array& rows)
-    : weights_(floats(weights, "weights")) {
+    : kind_(address.kind), weights_(floats(weights, "weights")) {
     const Rows numbers(rows);
     same_length(static_cast<std::size_t>(weights.size()), "weights", numbers.size(), "rows");
     keys_ = row_keys(address, numbers);

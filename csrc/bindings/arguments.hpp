@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "fastes/kernel_table.hpp"
+#include "fastes/threads.hpp"
 
 namespace fastes::bindings {
 
@@ -61,9 +62,10 @@ class RowsAndWeights {
 public:
     RowsAndWeights(const Address& address, const py::array& weights, const py::array& rows);
     WeightedRows view() const { return {keys_.data(), weights_, keys_.size()}; }
-    double normals(std::uint64_t dim) const { return static_cast<double>(keys_.size()) * static_cast<double>(dim); }
+    double work(std::uint64_t dim) const { return fastes::work(kind_, keys_.size(), dim); }
 
 private:
+    Kind kind_;
     std::vector<RowKey> keys_;
     const float* weights_;
 };

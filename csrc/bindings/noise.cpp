@@ -27,7 +27,7 @@ void normal(const py::handle& seed, const py::handle& generation, const py::hand
     const KernelTable& table = kernels();
     table.row_keys(at, &number, 1, &key);
     const py::gil_scoped_release released;
-    for_spans(first, dim, static_cast<double>(dim), [&](const Span& span) { table.fill(at, key, span, to); });
+    for_spans(first, dim, work(at.kind, 1, dim), [&](const Span& span) { table.fill(at, key, span, to); });
 }
 
 // A bfloat16 array comes as its bits, uint16: NumPy has no such dtype.
@@ -50,8 +50,7 @@ void perturb(const py::array& theta, const py::array& rows, const py::array& sca
     const std::vector<RowKey> keys = row_keys(at, numbers);
     const Perturb args{center, numbers.data(), keys.data(), scale, keys.size(), to, dim, type};
     const py::gil_scoped_release released;
-    for_spans(first, dim, static_cast<double>(dim) * static_cast<double>(keys.size()),
-              [&](const Span& span) { table.perturb(at, args, span); });
+    for_spans(first, dim, work(at.kind, keys.size(), dim), [&](const Span& span) { table.perturb(at, args, span); });
 }
 
 void weighted_sum(const py::array& weights, const py::array& rows, const py::handle& seed, const py::handle& generation,
@@ -65,7 +64,7 @@ void weighted_sum(const py::array& weights, const py::array& rows, const py::han
     no_overlap(out, "out", rows, "rows");
     const KernelTable& table = kernels();
     const py::gil_scoped_release released;
-    for_spans(first, dim, weighted.normals(dim),
+    for_spans(first, dim, weighted.work(dim),
               [&](const Span& span) { table.weighted_sum(at, weighted.view(), span, to); });
 }
 

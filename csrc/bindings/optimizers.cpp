@@ -62,7 +62,7 @@ void sgd_step(const py::array& theta, const std::optional<py::array>& momentum_b
     step.decay = narrowed(decay);
     const KernelTable& table = kernels();
     const py::gil_scoped_release released;
-    for_spans(first, dim, weighted.normals(dim),
+    for_spans(first, dim, weighted.work(dim),
               [&](const Span& span) { table.sgd_step(at, weighted.view(), span, step); });
 }
 
@@ -94,7 +94,7 @@ void adam_step(const py::array& theta, const py::array& m, const py::array& v, c
     step.decay = narrowed(decay);
     const KernelTable& table = kernels();
     const py::gil_scoped_release released;
-    for_spans(first, dim, weighted.normals(dim),
+    for_spans(first, dim, weighted.work(dim),
               [&](const Span& span) { table.adam_step(at, weighted.view(), span, step); });
 }
 

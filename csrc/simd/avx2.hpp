@@ -152,6 +152,10 @@ struct Avx2Lanes {
     static u32 load_words(const std::uint32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
     static void store_words(std::uint32_t* p, u32 a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a); }
     static void store(float* p, f32 a) { _mm256_storeu_ps(p, a); }
+    static void stream(float* p, f32 a) {
+        reinterpret_cast<std::uintptr_t>(p) % 32 == 0 ? _mm256_stream_ps(p, a) : _mm256_storeu_ps(p, a);
+    }
+    static void fence() { _mm_sfence(); }
     static void store(float16* p, f32 a) {
         _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
     }

@@ -156,6 +156,10 @@ struct Avx512Lanes {
     static u32 load_words(const std::uint32_t* p) { return _mm512_loadu_si512(p); }
     static void store_words(std::uint32_t* p, u32 a) { _mm512_storeu_si512(p, a); }
     static void store(float* p, f32 a) { _mm512_storeu_ps(p, a); }
+    static void stream(float* p, f32 a) {
+        reinterpret_cast<std::uintptr_t>(p) % 64 == 0 ? _mm512_stream_ps(p, a) : _mm512_storeu_ps(p, a);
+    }
+    static void fence() { _mm_sfence(); }
     static void store(float16* p, f32 a) {
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
     }

@@ -134,6 +134,8 @@ struct ScalarLanes {
     static u32 load_words(const std::uint32_t* p) { return *p; }
     static void store_words(std::uint32_t* p, u32 a) { *p = a; }
     static void store(float* p, f32 a) { *p = a; }
+    static void stream(float* p, f32 a) { store(p, a); }  // past the caches where that can be; fence() ends it
+    static void fence() {}
     static void store(float16* p, f32 a) { p->bits = float16_bits(bits_of(a)); }
     static void store(bfloat16* p, f32 a) { p->bits = bfloat16_bits(bits_of(a)); }
 };

@@ -16,6 +16,9 @@ void set_num_threads(int threads);
 // x rounded to float in the default floating-point environment: flush-to-zero must not reach settings either.
 float narrowed(double x);
 
+// What making `rows` times `elements` values of a kind costs, in normals.
+double work(Kind kind, std::size_t rows, std::uint64_t elements);
+
 // Splits `count` elements, noise element `first` being array element 0, into spans and runs body on each, on
 // as many threads as `normals` normals are worth. Every body runs in the default floating-point environment (round to
 // nearest, subnormals kept), whatever the caller's is; the caller's is put back.

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastes import _core
 from fastes.kernels.arrays import bits_view, dtype_name
-from fastes.kernels.noise import normal, perturb, weighted_sum
+from fastes.kernels.noise import KINDS, normal, perturb, weighted_sum
 
 
 def digest(*arrays: Any) -> str:
@@ -36,12 +36,15 @@ def self_test() -> str:
 def _self_test(isa: str) -> str:
     rows = np.array([0, 0, 1, 7, 2**32 - 1], np.uint32)
     scales = np.array([0.1, -0.1, 1.0, -3.0, 1e-30], np.float32)
-    noise = normal(1021, seed=2**64 - 59, generation=3, row=5, stream=1, offset=2**34 - 1024)
-    return digest(
-        noise,
-        perturb(noise, rows, scales, seed=1, generation=2, offset=1),
-        weighted_sum(scales, rows, 1021, seed=1, generation=2, offset=3),
-    )
+    made = []
+    for kind in KINDS:
+        noise = normal(1021, seed=2**64 - 59, generation=3, row=5, stream=1, offset=2**34 - 1024, kind=kind)
+        made += [
+            noise,
+            perturb(noise, rows, scales, seed=1, generation=2, offset=1, kind=kind),
+            weighted_sum(scales, rows, 1021, seed=1, generation=2, offset=3, kind=kind),
+        ]
+    return digest(*made)
 
 
 def info() -> dict[str, Any]:
