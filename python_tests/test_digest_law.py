@@ -27,7 +27,16 @@ from fastes.run_directory import replay
 from fastes.run_settings import Evaluation
 from fastes.trainer import Trainer
 
-CASES = {"sphere": SPHERE, "rastrigin": RASTRIGIN, "cartpole": CARTPOLE, "state in a buffer": REMEMBERS}
+SIGNS = changed(SPHERE, algorithm={"noise": "rademacher"}, optimizer={"kind": "clipup", "lr": 0.5})
+LEVELS = changed(RASTRIGIN, algorithm={"noise": "normal8"})
+CASES = {
+    "sphere": SPHERE,
+    "rastrigin": RASTRIGIN,
+    "cartpole": CARTPOLE,
+    "state in a buffer": REMEMBERS,
+    "signs, clipup": SIGNS,
+    "normal8": LEVELS,
+}
 Way = Callable[[Tables, Path], str]
 
 
@@ -193,6 +202,8 @@ WAYS: dict[str, Way] = {
     "scalar": on_isa("scalar"),
     "avx2": on_isa("avx2"),
     "avx512": on_isa("avx512"),
+    "avx512vbmi": on_isa("avx512vbmi"),
+    "neon": on_isa("neon"),
     "interrupted": interrupted(signal.SIGINT, "inline"),
     "terminated, local": interrupted(signal.SIGTERM, "local"),
     "killed between checkpoints": killed_between_checkpoints,

@@ -16,7 +16,6 @@ import numpy as np
 
 from fastes import kernels
 
-_SEED = 20_170_310
 _CHUNK = 1 << 16  # blocks made at a time
 _AXES = {"blocks": 0, "rows": 2, "generations": 3}  # which word of the counter advances
 
@@ -25,7 +24,9 @@ def main() -> None:
     """Write words until the reader has enough."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("order", choices=_AXES, help="which part of the address advances")
-    order = parser.parse_args().order
+    parser.add_argument("--seed", type=int, default=20_170_310)
+    arguments = parser.parse_args()
+    order = arguments.order
     counters = np.zeros((_CHUNK, 4), np.uint32)
     for start in itertools.count(0, _CHUNK):
         number = np.arange(start, start + _CHUNK)
@@ -35,7 +36,7 @@ def main() -> None:
             counters[:, 0] = number % 2
             counters[:, _AXES[order]] = number // 2
         try:
-            sys.stdout.buffer.write(kernels.philox4x32(counters, _SEED).tobytes())
+            sys.stdout.buffer.write(kernels.philox4x32(counters, arguments.seed).tobytes())
         except BrokenPipeError:
             return
 

@@ -5,9 +5,7 @@ namespace fastes::bindings {
 namespace {
 
 LowRank low_rank(std::size_t m, std::size_t n, const py::handle& rank, const py::handle& offset) {
-    const std::uint64_t r = integer(rank, "rank", 1u << 16);
-    if (r == 0) throw py::value_error("rank must be at least 1, not 0.");
-    if (m == 0 || n == 0) throw py::value_error("a tensor of low-rank noise must not be empty.");
+    const std::uint64_t r = integer(rank, "rank", ~std::uint64_t{0});
     return {m, n, static_cast<std::size_t>(r), checked_offset(offset, r * (m + n))};
 }
 

@@ -1,5 +1,6 @@
 // All kernels, all instruction sets: the golden values, each other, thread counts, floating-point environments, fork.
 #include <string>
+#include <utility>
 
 #include "tests.hpp"
 
@@ -9,8 +10,9 @@ namespace {
 constexpr std::uint64_t max32 = 0xFFFFFFFFu;
 
 std::string place(const Noise& noise) {
-    return " on " + std::string(kernels().name) + ", dim " + std::to_string(noise.dim) + ", offset " +
-           std::to_string(noise.offset) + ", " + std::to_string(noise.rows.size()) + " rows";
+    return std::string(" of ") + name_of(noise.address.kind) + " on " + kernels().name + ", dim " +
+           std::to_string(noise.dim) + ", offset " + std::to_string(noise.offset) + ", " +
+           std::to_string(noise.rows.size()) + " rows";
 }
 
 // Everything that the kernels make of one address.
@@ -19,6 +21,7 @@ struct Results {
     std::vector<std::uint16_t> halves, brains;
     std::vector<SgdState> sgd;
     AdamState adam;
+    std::vector<ClipUpState> clipup;
 };
 
 Results results_of(const Noise& noise) {
@@ -30,6 +33,10 @@ Results results_of(const Noise& noise) {
     AdamStep adam{};
     adam.step = 0.1f, adam.v_scale = 31.6f, adam.epsilon = 1e-8f, adam.l2 = 1e-3f, adam.decay = 0.999f;
     adam.beta1 = 0.9f, adam.one_minus_beta1 = 0.1f, adam.beta2 = 0.999f, adam.one_minus_beta2 = 0.001f;
+    ClipUpStep clipped{};
+    clipped.lr = 0.15, clipped.momentum = 0.9, clipped.max_speed = 0.3, clipped.l2 = 1e-3f, clipped.decay = 0.999f;
+    ClipUpStep free = clipped;
+    free.max_speed = 1e9;
     std::vector<float> squares = theta;
     for (float& x : squares) x = x * x;
     return {
@@ -41,6 +48,7 @@ Results results_of(const Noise& noise) {
         {noise.sgd_step(weights, {theta, {}}, sgd), noise.sgd_step(weights, {theta, squares}, sgd),
          noise.sgd_step(weights, {theta, squares}, nesterov)},
         noise.adam_step(weights, {theta, theta, squares}, adam),
+        {noise.clipup_step(weights, {theta, squares}, clipped), noise.clipup_step(weights, {theta, squares}, free)},
     };
 }
 
@@ -57,6 +65,10 @@ void check_same(const Results& a, const Results& b, const std::string& where) {
     tests::check_same(a.adam.theta, b.adam.theta, "adam_step's theta" + where);
     tests::check_same(a.adam.m, b.adam.m, "adam_step's m" + where);
     tests::check_same(a.adam.v, b.adam.v, "adam_step's v" + where);
+    for (std::size_t i = 0; i < a.clipup.size(); ++i) {
+        tests::check_same(a.clipup[i].theta, b.clipup[i].theta, "clipup_step's theta" + where);
+        tests::check_same(a.clipup[i].velocity, b.clipup[i].velocity, "clipup_step's velocity" + where);
+    }
 }
 
 // The floats about which roundings to 16 bits could disagree: every exponent and sign, with mantissas on and beside
@@ -79,18 +91,29 @@ std::vector<float> rounding_patterns() {
 
 }  // namespace
 
+// Every kind meets every size at every offset, with two of the counts, others each time; few rows at the largest size,
+// to be done within minutes where the processor is emulated.
 void test_kernels() {
+    const std::size_t counts[] = {0, 1, 63, 64, 65, 200};
+    std::size_t number = 0;
+    set_num_threads(1);
     for (const std::size_t dim : {1u, 7u, 8u, 15u, 16u, 17u, 97u, 4099u}) {
-        for (const std::uint64_t offset : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{4 * 1009 + 3},
-                                           (std::uint64_t{1} << 32) - 2, max_elements - dim}) {
-            for (const std::size_t count : {0u, 1u, 63u, 64u, 65u, 200u}) {
-                if (dim == 4099 && count > 1 && offset != 1) continue;
-                const Noise noise{{0x0123456789ABCDEF, 3, max32}, rows_from(max32 - 5, count), offset, dim};
-                select_isa("scalar");
-                const Results expected = results_of(noise);
-                for (const auto& isa : isas_usable()) {
-                    select_isa(isa);
-                    check_same(expected, results_of(noise), place(noise));
+        // From the beginning; inside a block of each kind, beside its words' ends; over 2^32; up to the last element.
+        for (const std::uint64_t offset :
+             {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{4 * 1009 + 3}, std::uint64_t{128 * 77 + 95},
+              (std::uint64_t{1} << 32) - 2, max_elements - dim}) {
+            ++number;
+            for (const std::size_t count : {counts[number % 6], counts[(number + 2) % 6]}) {
+                if (dim == 4099 && count > 65) continue;
+                for (const Kind kind : kinds) {
+                    const Noise noise{{0x0123456789ABCDEF, 3, max32, kind}, rows_from(max32 - 5, count), offset, dim};
+                    select_isa("scalar");
+                    const Results expected = results_of(noise);
+                    for (const auto& isa : isas_usable()) {
+                        if (isa == "scalar") continue;
+                        select_isa(isa);
+                        check_same(expected, results_of(noise), place(noise));
+                    }
                 }
             }
         }
@@ -110,16 +133,19 @@ void test_rounding() {
     }
 }
 
+// Work enough for seven threads; spans are of 2048 elements.
 void test_threads() {
     for (const auto& isa : isas_usable()) {
         select_isa(isa);
-        for (const std::size_t dim : {4099u, 65'537u}) {
-            const Noise noise{{99, 1, 2}, rows_from(0, 65), 5, dim};  // work enough for seven threads
-            set_num_threads(1);
-            const Results expected = results_of(noise);
-            for (const int threads : {2, 7}) {
-                set_num_threads(threads);
-                check_same(expected, results_of(noise), place(noise) + ", " + std::to_string(threads) + " threads");
+        for (const Kind kind : kinds) {
+            for (const auto& [dim, count] : {std::pair<std::size_t, std::size_t>{4099, 65}, {16'411, 17}}) {
+                const Noise noise{{99, 1, 2, kind}, rows_from(0, count), 5, dim};
+                set_num_threads(1);
+                const Results expected = results_of(noise);
+                for (const int threads : {2, 7}) {
+                    set_num_threads(threads);
+                    check_same(expected, results_of(noise), place(noise) + ", " + std::to_string(threads) + " threads");
+                }
             }
         }
     }
@@ -129,8 +155,8 @@ void test_threads() {
 
 int main() {
     using namespace fastes::tests;
-    for (const auto test :
-         {test_golden, test_kernels, test_rounding, test_threads, test_floating_point_environment, test_fork}) {
+    for (const auto test : {test_golden, test_kernels, test_rounding, test_threads, test_clipup_in_place, test_low_rank,
+                            test_floating_point_environment, test_fork}) {
         test();
     }
     std::printf("%d passed, %d failed\n", passed, failed);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "fastes/dispatch.hpp"
+#include "fastes/passes.hpp"
 #include "fastes/threads.hpp"
 
 #define CHECK(condition, what)                                                                         \
@@ -83,6 +84,12 @@ inline std::vector<float> ramps(std::size_t count) {
     return values;
 }
 
+inline constexpr Kind kinds[] = {Kind::normal, Kind::rademacher, Kind::normal8};
+
+inline const char* name_of(Kind kind) {
+    return kind == Kind::normal ? "normal" : kind == Kind::rademacher ? "rademacher" : "normal8";
+}
+
 struct AdamState {
     std::vector<float> theta, m, v;
 };
@@ -90,6 +97,16 @@ struct AdamState {
 struct SgdState {
     std::vector<float> theta, momentum;  // momentum is empty without it
 };
+
+struct ClipUpState {
+    std::vector<float> theta, velocity;
+};
+
+inline std::vector<RowKey> row_keys(const Address& address, const std::vector<std::uint32_t>& rows) {
+    std::vector<RowKey> keys(rows.size());
+    kernels().row_keys(address, rows.data(), rows.size(), keys.data());
+    return keys;
+}
 
 // Elements [offset, offset + dim) of some rows, on the instruction set in use and up to num_threads() threads.
 struct Noise {
@@ -145,12 +162,17 @@ struct Noise {
         return {theta.values(), m.values(), v.values()};
     }
 
-private:
-    std::vector<RowKey> keys() const {
-        std::vector<RowKey> key(rows.size());
-        kernels().row_keys(address, rows.data(), rows.size(), key.data());
-        return key;
+    ClipUpState clipup_step(const std::vector<float>& weights, const ClipUpState& state, ClipUpStep step) const {
+        Unaligned<float> theta(state.theta), velocity(state.velocity);
+        step.theta_in = step.theta_out = theta.data();
+        step.velocity_in = step.velocity_out = velocity.data();
+        const auto key = keys();
+        fastes::clipup_step(address, {key.data(), weights.data(), rows.size()}, offset, dim, step);
+        return {theta.values(), velocity.values()};
     }
+
+private:
+    std::vector<RowKey> keys() const { return row_keys(address, rows); }
 
     template <class Body>
     void spread(const Body& body) const {
@@ -169,6 +191,8 @@ void test_golden();
 void test_kernels();
 void test_rounding();
 void test_threads();
+void test_clipup_in_place();
+void test_low_rank();
 void test_floating_point_environment();
 void test_fork();
 

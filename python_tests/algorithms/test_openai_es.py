@@ -161,7 +161,7 @@ def test_nan_fitness() -> None:
         ({"sigma": float("nan")}, "sigma must be above 0"),
         ({"sigma": float("inf")}, "sigma must be above 0 and finite"),
         ({"shaping": "ranks"}, "shaping must be one of centered_ranks, not 'ranks'"),
-        ({"noise": "gaussian"}, "noise must be one of normal, not 'gaussian'"),
+        ({"noise": "gaussian"}, "noise must be one of normal, rademacher, normal8, not 'gaussian'"),
         ({"nan_fitness": "best"}, "nan_fitness must be one of raise, worst, not 'best'"),
     ],
 )

@@ -13,7 +13,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fastes.kernels import reference
+from fastes.kernels import KINDS, reference
 from fastes.types import Float32Array, UInt32Array
 
 KNOWN_ANSWERS = Path(__file__).parents[2] / "csrc" / "testdata" / "philox4x32.txt"
@@ -96,11 +96,12 @@ def test_direction_is_a_unit_vector_at_the_words_angle() -> None:
     np.testing.assert_allclose(reference.direction(words), exact, atol=1.2e-7)
 
 
-@pytest.mark.parametrize("offset", [1, 2, 3, 4, 5, 97])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("offset", [1, 2, 3, 4, 5, 16, 97, 128, 129])
 @pytest.mark.parametrize("dim", [1, 3, 4, 17])
-def test_an_element_does_not_depend_on_where_the_request_begins(offset: int, dim: int) -> None:
-    whole = reference.normal(128, seed=3, generation=1, row=2)
-    part = reference.normal(dim, seed=3, generation=1, row=2, offset=offset)
+def test_an_element_does_not_depend_on_where_the_request_begins(offset: int, dim: int, kind: str) -> None:
+    whole = reference.normal(256, seed=3, generation=1, row=2, kind=kind)
+    part = reference.normal(dim, seed=3, generation=1, row=2, offset=offset, kind=kind)
     assert part.tobytes() == whole[offset : offset + dim].tobytes()
 
 
@@ -122,22 +123,50 @@ def test_16_bit_types_round_as_torch_does(dtype: str) -> None:
     assert found.view(np.int16).tobytes() == expected.view(torch.int16).numpy().tobytes()
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("count", [1, 63, 64, 65, 200])
-def test_weighted_sum_is_close_to_the_sum_in_binary64(count: int) -> None:
+def test_weighted_sum_is_close_to_the_sum_in_binary64(count: int, kind: str) -> None:
     weights = np.linspace(-1, 2, count, dtype=np.float32)
-    noise = np.stack([reference.normal(33, seed=9, row=row, offset=3) for row in range(count)])
-    found = reference.weighted_sum(weights, range(count), 33, seed=9, offset=3)
+    noise = np.stack([reference.normal(33, seed=9, row=row, offset=3, kind=kind) for row in range(count)])
+    found = reference.weighted_sum(weights, range(count), 33, seed=9, offset=3, kind=kind)
     np.testing.assert_allclose(found, weights.astype(np.float64) @ noise, atol=2e-5)
 
 
-def test_weighted_sum_adds_totals_of_64_rows_in_order() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_weighted_sum_adds_totals_of_64_rows_in_order(kind: str) -> None:
     weights = np.linspace(-1, 2, 150, dtype=np.float32)
 
     def chain(rows: range) -> Float32Array:
-        return reference.weighted_sum(weights[rows.start : rows.stop], rows, 33, seed=9)
+        return reference.weighted_sum(weights[rows.start : rows.stop], rows, 33, seed=9, kind=kind)
 
     expected = (chain(range(64)) + chain(range(64, 128))) + chain(range(128, 150))
-    assert reference.weighted_sum(weights, range(150), 33, seed=9).tobytes() == expected.tobytes()
+    assert reference.weighted_sum(weights, range(150), 33, seed=9, kind=kind).tobytes() == expected.tobytes()
+
+
+def test_signs_are_added_four_rows_at_a_time() -> None:
+    """t + ((a + b) + (c + d)), from +0, and +0 for rows that the last four lack; magnitudes so that the order shows."""
+    weights = np.float32(3.0) ** np.arange(11, dtype=np.float32)[::-1] * np.float32(0.1)
+    s = [w * reference.normal(33, seed=9, row=row, kind="rademacher") for row, w in enumerate(weights)]
+    first, second = (s[0] + s[1]) + (s[2] + s[3]), (s[4] + s[5]) + (s[6] + s[7])
+    expected = (first + second) + ((s[8] + s[9]) + s[10])
+    found = reference.weighted_sum(weights, range(11), 33, seed=9, kind="rademacher")
+    assert found.tobytes() == expected.tobytes()
+    one_by_one = np.zeros(33, np.float32)
+    for term in s:
+        one_by_one = one_by_one + term
+    assert found.tobytes() != one_by_one.tobytes()
+
+
+def test_levels_are_summed_and_added_as_whole_steps() -> None:
+    """With the step of 1/32 in the weight or scale, which only for subnormal products differs."""
+    tiny = np.float32(2.0**-149 * 163)  # 163 / 32 smallest floats are 5 of them
+    steps = reference.normal(33, seed=9, row=2, kind="normal8") * np.float32(32)
+    scaled = np.float32(tiny * np.float32(1 / 32)).astype(np.float64)
+    expected = (scaled * steps).astype(np.float32)
+    found = reference.perturb(np.zeros(33, np.float32), [2], [tiny], seed=9, kind="normal8")[0]
+    assert (found == expected).all()
+    assert (found != (np.float64(tiny) / 32 * steps).astype(np.float32)).any()
+    assert (reference.weighted_sum([tiny], [2], 33, seed=9, kind="normal8") == expected).all()
 
 
 def test_an_empty_list_of_rows_sums_to_plus_zero() -> None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from fastes import kernels
-from fastes.optim import OPTIMIZERS, SGD, Adam, AdamW, Optimizer, OptimizerState
+from fastes.kernels import KINDS
+from fastes.optim import OPTIMIZERS, SGD, Adam, AdamW, ClipUp, Optimizer, OptimizerState
 
 DIM, ROWS, STEPS = 501, 24, 20
 
@@ -42,46 +43,78 @@ def weights_of(step: int) -> np.ndarray:
     return np.random.default_rng(step).normal(0, 0.1, ROWS).astype(np.float32)
 
 
-def ours(optimizer: Optimizer, theta: np.ndarray, steps: int = STEPS) -> np.ndarray:
+def ours(optimizer: Optimizer, theta: np.ndarray, steps: int = STEPS, kind: str = "normal") -> np.ndarray:
     state = optimizer.init(theta.size)
     for step in range(steps):
-        theta, state = optimizer.step(theta, state, weights_of(step), np.arange(ROWS), seed=3, generation=step)
+        at: dict[str, Any] = {"seed": 3, "generation": step, "kind": kind}
+        theta, state = optimizer.step(theta, state, weights_of(step), np.arange(ROWS), **at)
     return theta
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("case", CASES)
-def test_the_same_path_as_torch(case: str) -> None:
+def test_the_same_path_as_torch(case: str, kind: str) -> None:
     """torch in float64 is the truth; float32 steps may lose a few of its 24 bits on the way."""
     optimizer, cls, settings = CASES[case]
     start = np.linspace(-1, 1, DIM, dtype=np.float32)
     parameter = torch.nn.Parameter(torch.from_numpy(start.astype(np.float64)))
     theirs = cls([parameter], **settings)
     for step in range(STEPS):
-        uphill = kernels.weighted_sum(weights_of(step), np.arange(ROWS), DIM, seed=3, generation=step)
+        uphill = kernels.weighted_sum(weights_of(step), np.arange(ROWS), DIM, seed=3, generation=step, kind=kind)
         parameter.grad = -torch.from_numpy(uphill.astype(np.float64))
         theirs.step()
-    theta = ours(optimizer, start)
+    theta = ours(optimizer, start, kind=kind)
     assert np.abs(theta - start).max() > 0.1
     np.testing.assert_allclose(theta, parameter.detach().numpy(), rtol=0, atol=2e-6)
 
 
-def test_l2_goes_through_the_moments_and_weight_decay_does_not() -> None:
-    """Without a gradient: l2 makes Adam take steps of lr; weight_decay shrinks theta by (1 - lr weight_decay)^t."""
-    start, nothing = np.full(8, 2.0, np.float32), np.zeros(ROWS, np.float32)
+def without_gradient(optimizer: Optimizer, steps: int) -> float:
+    """Where parameters of 2.0 are after steps whose weights are all 0."""
+    theta, nothing = np.full(8, 2.0, np.float32), np.zeros(ROWS, np.float32)
+    state = optimizer.init(8)
+    for step in range(steps):
+        theta, state = optimizer.step(theta, state, nothing, np.arange(ROWS), seed=0, generation=step)
+    assert (theta == theta[0]).all()
+    return float(theta[0])
 
-    def after(optimizer: Optimizer, steps: int) -> float:
-        theta, state = start, optimizer.init(8)
-        for step in range(steps):
-            theta, state = optimizer.step(theta, state, nothing, np.arange(ROWS), seed=0, generation=step)
-        assert (theta == theta[0]).all()
-        return float(theta[0])
 
-    assert after(Adam(lr=0.1, l2=0.5), 1) == pytest.approx(1.9, abs=1e-6)
-    assert after(Adam(lr=0.1, weight_decay=0.5), 10) == pytest.approx(2 * 0.95**10, rel=1e-6)
-    assert after(AdamW(lr=0.1, weight_decay=0.5), 10) == pytest.approx(2 * 0.95**10, rel=1e-6)
-    assert after(SGD(lr=0.1, weight_decay=0.5), 10) == pytest.approx(2 * 0.95**10, rel=1e-6)
-    assert after(SGD(lr=0.1, l2=0.5), 10) == pytest.approx(2 * 0.95**10, rel=1e-6)
-    assert after(SGD(lr=0.1, momentum=0.9, l2=0.5), 2) == pytest.approx(1.9 - 0.1 * (0.9 + 0.95), rel=1e-6)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_weight_decay_only_shrinks(name: str) -> None:
+    """By (1 - lr weight_decay)^t, past every moment, momentum and limit of speed."""
+    for options in ({}, {"momentum": 0.9}) if name == "sgd" else ({},):
+        optimizer = OPTIMIZERS[name](lr=0.1, weight_decay=0.5, **options)
+        assert without_gradient(optimizer, 10) == pytest.approx(2 * 0.95**10, rel=1e-6)
+
+
+def test_l2_is_a_gradient_like_any_other() -> None:
+    """It goes through moments, momentum and the scaling of steps: Adam's are of lr, ClipUp's of length lr in all."""
+    for adam in (Adam(lr=0.1, l2=0.5), AdamW(lr=0.1, l2=0.5, weight_decay=0.0)):
+        assert without_gradient(adam, 1) == pytest.approx(1.9, abs=1e-6)
+    assert without_gradient(SGD(lr=0.1, l2=0.5), 10) == pytest.approx(2 * 0.95**10, rel=1e-6)
+    assert without_gradient(SGD(lr=0.1, momentum=0.9, l2=0.5), 2) == pytest.approx(1.9 - 0.1 * (0.9 + 0.95), rel=1e-6)
+    root = 8**0.5
+    for l2 in (0.001, 0.5):
+        assert without_gradient(ClipUp(lr=0.1, l2=l2), 1) == pytest.approx(2 - 0.1 / root, rel=1e-6)
+        assert without_gradient(ClipUp(lr=0.1, l2=l2), 2) == pytest.approx(2 - (0.1 + 0.19) / root, rel=1e-6)
+        assert without_gradient(ClipUp(lr=0.1, l2=l2), 3) == pytest.approx(2 - (0.1 + 0.19 + 0.2) / root, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_two_decays_together(kind: str, name: str) -> None:
+    """theta' = (1 - lr weight_decay) theta + step(d): the step is that of l2 alone, the shrinking comes to it."""
+    theta = np.linspace(-1, 1, DIM, dtype=np.float32)
+
+    def after(**decays: float) -> np.ndarray:
+        optimizer = OPTIMIZERS[name](lr=0.1, **{"l2": 0.3, "weight_decay": 0.0, **decays})
+        moved, _ = optimizer.step(
+            theta, optimizer.init(DIM), weights_of(0), np.arange(ROWS), seed=3, generation=0, kind=kind
+        )
+        return moved.astype(np.float64)
+
+    step = after() - theta
+    assert np.abs(step - (after(l2=0.0) - theta)).max() > 1e-3
+    np.testing.assert_allclose(after(weight_decay=0.5), 0.95 * theta.astype(np.float64) + step, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -97,12 +130,13 @@ def test_a_step_changes_none_of_its_arguments(name: str) -> None:
     assert not np.shares_memory(following, theta)
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_uphill_is_up(name: str) -> None:
+def test_uphill_is_up(name: str, kind: str) -> None:
     """A step goes along the weighted sum, not against it."""
     theta = np.zeros(DIM, np.float32)
-    uphill = kernels.weighted_sum(weights_of(0), np.arange(ROWS), DIM, seed=3, generation=0)
-    assert (np.sign(ours(OPTIMIZERS[name](), theta, 1)) == np.sign(uphill)).all()
+    uphill = kernels.weighted_sum(weights_of(0), np.arange(ROWS), DIM, seed=3, generation=0, kind=kind)
+    assert (np.sign(ours(OPTIMIZERS[name](), theta, 1, kind)) == np.sign(uphill)).all()
 
 
 def test_states() -> None:

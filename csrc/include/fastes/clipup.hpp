@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "fastes/kernel_table.hpp"
 
@@ -47,7 +48,8 @@ inline void sum_blocks(const Span& span, const ClipUpStep& step) {
     }
 }
 
-// Partial sums are added in order. A gradient of zero moves nothing but the old velocity.
+// Partial sums are added in order. A gradient of zero, or one so short that lr / |d| is beyond float32, moves nothing but
+// the old velocity.
 inline void find_scales(std::uint64_t dim, ClipUpStep& step) {
     double dd = 0.0, dv = 0.0, vv = 0.0;
     for (std::uint64_t block = 0; block < (dim + clipup_block - 1) / clipup_block; ++block) {
@@ -55,7 +57,8 @@ inline void find_scales(std::uint64_t dim, ClipUpStep& step) {
         dv += step.sums[3 * block + 1];
         vv += step.sums[3 * block + 2];
     }
-    const double rate = dd == 0.0 ? 0.0 : step.lr / __builtin_sqrt(dd);
+    const double wanted = step.lr / __builtin_sqrt(dd);  // infinite for a gradient of zero
+    const double rate = wanted > static_cast<double>(std::numeric_limits<float>::max()) ? 0.0 : wanted;
     const double momentum = step.momentum;
     const double square = (momentum * momentum * vv + 2.0 * momentum * rate * dv) + rate * rate * dd;
     const double speed = __builtin_sqrt(square < 0.0 ? 0.0 : square);

@@ -21,6 +21,18 @@ from fastes.types import Float32Array
 STREAM = 4
 
 
+def _matrix(shape: Sequence[int], rank: int) -> tuple[int, int]:
+    """(m, n) of a tensor that has factors of this rank. Raises ValueError and TypeError."""
+    if not hasattr(rank, "__index__"):
+        raise TypeError(f"rank must be an integer, not {type(rank).__name__}.")
+    if len(shape) != 2 or min(shape) < 1:
+        raise ValueError(f"a tensor of low-rank noise must have a shape (m, n) of at least (1, 1), not {tuple(shape)}.")
+    m, n = shape
+    if not 1 <= rank <= _core.MAX_ELEMENTS // (m + n):
+        raise ValueError(f"rank must be from 1 to 2^34 / (m + n) for the shape {(m, n)}, not {rank}.")
+    return m, n
+
+
 def low_rank_factors(
     tensors: Sequence[tuple[int, tuple[int, int]]],
     rank: int,
@@ -40,7 +52,8 @@ def low_rank_factors(
     """
     numbers = row_numbers(rows)
     factors = []
-    for offset, (m, n) in tensors:
+    for offset, shape in tensors:
+        m, n = _matrix(shape, rank)
         components = np.empty((len(numbers), rank, m + n), np.float32)
         _core.low_rank_factors(numbers, m, n, rank, seed, generation, stream, offset, kind, components)
         factors.append((components[:, :, :m].transpose(0, 2, 1), components[:, :, m:].transpose(0, 2, 1)))
@@ -63,17 +76,17 @@ def low_rank_perturb(
     """Perturbed tensors: out[k] = theta + scales[k] E_k, rounded once after E_k's own roundings: [K, m, n].
 
     theta: float32 [m, n]; rows: integers [K]; scales: float32 [K]. Of the kind of theta: float32, or the float16 or
-    bfloat16 of `out` (bfloat16 in torch only).
+    bfloat16 of `out` (bfloat16 in torch only). The factors, K R (m + n) floats, are in memory besides.
 
     Raises ValueError for shapes, ranges, contiguity and shared memory; TypeError for dtypes.
     """
-    numbers = row_numbers(rows)
-    shape = (len(numbers), *theta.shape)
+    numbers, center, factors = row_numbers(rows), view(theta, "theta"), view(scales, "scales")
+    shape = (len(numbers), *_matrix(center.shape, rank))
     if out is None:
         out = empty_like(theta, shape)
     elif tuple(out.shape) != shape:
         raise ValueError(f"out must have shape {shape}, not {tuple(out.shape)}.")
-    center, factors, bits = view(theta, "theta"), view(scales, "scales"), bits_view(out, "out")
+    bits = bits_view(out, "out")
     _core.low_rank_perturb(
         center, numbers, factors, rank, seed, generation, stream, offset, kind, bits, dtype_name(out)
     )
@@ -100,9 +113,10 @@ def low_rank_sum(
 
     Raises ValueError for shapes, ranges, contiguity and shared memory; TypeError for dtypes.
     """
+    shape = _matrix(shape, rank)
     if out is None:
         out = empty_like(weights, shape)
-    elif tuple(out.shape) != tuple(shape):
+    elif tuple(out.shape) != shape:
         raise ValueError(f"out must have shape {shape}, not {tuple(out.shape)}.")
     numbers, factors = row_numbers(rows), view(weights, "weights")
     _core.low_rank_sum(factors, numbers, rank, seed, generation, stream, offset, kind, view(out, "out"))

@@ -1,0 +1,39 @@
+// The low-rank kernels as functions from vectors to vectors.
+#pragma once
+
+#include "tests.hpp"
+
+namespace fastes::tests {
+
+// Low-rank noise of one tensor for some rows, on the instruction set in use and up to num_threads() threads.
+struct Tensor {
+    Address address;
+    std::vector<std::uint32_t> rows;
+    LowRank shape;
+
+    std::size_t size() const { return shape.m * shape.n; }
+
+    std::vector<float> factors() const {
+        Unaligned<float> out(rows.size() * shape.factor_elements());
+        low_rank_factors(address, row_keys(address, rows).data(), rows.size(), shape, out.data());
+        return out.values();
+    }
+
+    template <class T>
+    std::vector<T> perturb(const std::vector<float>& theta, const std::vector<float>& scales, OutputType type) const {
+        Unaligned<float> center(theta);
+        Unaligned<T> out(rows.size() * size());
+        low_rank_perturb(address, row_keys(address, rows).data(), scales.data(), rows.size(), shape, center.data(),
+                         out.data(), type);
+        return out.values();
+    }
+
+    std::vector<float> sum(const std::vector<float>& weights) const {
+        Unaligned<float> out(size());
+        const auto keys = row_keys(address, rows);
+        low_rank_sum(address, {keys.data(), weights.data(), rows.size()}, shape, out.data());
+        return out.values();
+    }
+};
+
+}  // namespace fastes::tests
