@@ -48,8 +48,8 @@ inline void sum_blocks(const Span& span, const ClipUpStep& step) {
     }
 }
 
-// Partial sums are added in order. A gradient of zero, or one so short that lr / |d| is beyond float32, moves nothing but
-// the old velocity.
+// Partial sums are added in order. A gradient of zero, or one so short that lr / |d| is beyond float32, moves nothing
+// but the old velocity.
 inline void find_scales(std::uint64_t dim, ClipUpStep& step) {
     double dd = 0.0, dv = 0.0, vv = 0.0;
     for (std::uint64_t block = 0; block < (dim + clipup_block - 1) / clipup_block; ++block) {

@@ -29,7 +29,7 @@ inline constexpr float cos_coefficients[4] = {-0x1.000000p-1f, 0x1.55554ap-5f, -
 
 // -2 log u for the float 2u = a, the sign of a ignored; a in [2^-32, 2). Error <= 1.2 ulp.
 template <class V>
-inline typename V::f32 minus_two_log_half(typename V::f32 a) {
+[[gnu::always_inline]] inline typename V::f32 minus_two_log_half(typename V::f32 a) {
     using f32 = typename V::f32;
     const auto c = [](int k) { return V::set(log_coefficients[k]); };
     f32 exponent, mantissa;  // u = mantissa 2^exponent, mantissa in [1/2, 1)
@@ -50,14 +50,14 @@ inline typename V::f32 minus_two_log_half(typename V::f32 a) {
 // Signed radius of a word: sqrt(-2 log u) with the sign of the word, so that the word's top bit chooses the half-plane.
 // Magnitude from 2^-11.5 to sqrt(64 log 2) = 6.66.
 template <class V>
-inline typename V::f32 radius(typename V::u32 word) {
+[[gnu::always_inline]] inline typename V::f32 radius(typename V::u32 word) {
     const auto a = V::fma(V::from_signed(word), V::set(radius_scale), V::set(radius_offset));
     return V::with_sign_of(V::sqrt(minus_two_log_half<V>(a)), word);
 }
 
 // sin x and cos x of a word's angle x in [-pi/4, pi/4]. Errors <= 1.2 ulp.
 template <class V>
-inline void sin_cos(typename V::u32 word, typename V::f32& sin, typename V::f32& cos) {
+[[gnu::always_inline]] inline void sin_cos(typename V::u32 word, typename V::f32& sin, typename V::f32& cos) {
     const auto x = V::mul(V::from_signed(word), V::set(angle_scale));
     const auto x2 = V::mul(x, x);
     auto s = V::fma(V::set(sin_coefficients[2]), x2, V::set(sin_coefficients[1]));
@@ -72,7 +72,7 @@ inline void sin_cos(typename V::u32 word, typename V::f32& sin, typename V::f32&
 // Unit vector of an angle word: (sin x, cos x), exchanged where the word is odd. With the radius' sign it covers the
 // circle: two half-planes, two signs of x, two orders.
 template <class V>
-inline void direction(typename V::u32 word, typename V::f32& first, typename V::f32& second) {
+[[gnu::always_inline]] inline void direction(typename V::u32 word, typename V::f32& first, typename V::f32& second) {
     typename V::f32 sin, cos;
     sin_cos<V>(word, sin, cos);
     V::exchange_if_odd(word, sin, cos);
@@ -82,7 +82,7 @@ inline void direction(typename V::u32 word, typename V::f32& first, typename V::
 
 // z[k]: element k of each block.
 template <class V>
-inline void normals(const typename V::u32* words, typename V::f32* z) {
+[[gnu::always_inline]] inline void normals(const typename V::u32* words, typename V::f32* z) {
     for (int pair = 0; pair < 2; ++pair) {
         typename V::f32 first, second;
         const auto r = radius<V>(words[2 * pair]);
@@ -135,15 +135,16 @@ struct Normal {
     };
 
     // One chain of fused multiply-adds from +0. The words of the next row are made beside the normals of this one: the
-    // first is bound by integer products, the second by fused multiply-adds.
+    // first is bound by integer products, the second by fused multiply-adds. A function by itself, so that its code
+    // does not depend on who calls it.
     template <int G>
-    static void add_chunk(const BlockKeys<V>* blocks, const WeightedRows& rows, const RoundKeys& keys,
-                          Totals<G>& totals) {
+    [[gnu::noinline]] static void add_chunk(const BlockKeys<V>* blocks, const WeightedRows& rows, const RoundKeys& keys,
+                                            Totals<G>& totals) {
         f32 sum[G][4];
         for (int g = 0; g < G; ++g) {
             for (int k = 0; k < 4; ++k) sum[g][k] = V::set(0.0f);
         }
-        const auto add_row = [&](float factor, const typename V::u32(*words)[4]) {
+        const auto add_row = [&](float factor, const typename V::u32(*words)[4]) __attribute__((always_inline)) {
             const f32 weight = V::set(factor);
             for (int g = 0; g < G; ++g) {
                 f32 z[4];

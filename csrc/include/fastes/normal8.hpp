@@ -62,8 +62,8 @@ struct Normal8 {
     // One chain of fused multiply-adds from +0, of weights that the step is multiplied into. First the words of all
     // rows, then the chains, those of two words at a time.
     template <int G>
-    static void add_chunk(const BlockKeys<V>* blocks, const WeightedRows& rows, const RoundKeys& keys,
-                          Totals<G>& totals) {
+    [[gnu::noinline]] static void add_chunk(const BlockKeys<V>* blocks, const WeightedRows& rows, const RoundKeys& keys,
+                                            Totals<G>& totals) {
         static_assert(G == 1);
         u32 words[chunk_rows][4];
         float weights[chunk_rows];

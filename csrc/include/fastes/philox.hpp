@@ -83,8 +83,8 @@ struct BlockKeys {
 // words[g][k]: word k of blocks[g BlockStep] and rows[g RowStep]. G groups advance side by side so that the products of
 // one hide the latency of the other's.
 template <class V, int G, int BlockStep, int RowStep>
-inline void philox_side_by_side(const BlockKeys<V>* blocks, const RowKey* rows, const RoundKeys& keys,
-                                typename V::u32 (*words)[4]) {
+[[gnu::always_inline]] inline void philox_side_by_side(const BlockKeys<V>* blocks, const RowKey* rows,
+                                                       const RoundKeys& keys, typename V::u32 (*words)[4]) {
     using wide = typename V::wide;
     wide c0[G], c1[G], c2[G], c3[G];
     for (int g = 0; g < G; ++g) {
@@ -123,15 +123,15 @@ inline void philox_side_by_side(const BlockKeys<V>* blocks, const RowKey* rows, 
 
 // One row of G groups of blocks.
 template <class V, int G>
-inline void philox_words(const BlockKeys<V>* blocks, const RowKey& row, const RoundKeys& keys,
-                         typename V::u32 (*words)[4]) {
+[[gnu::always_inline]] inline void philox_words(const BlockKeys<V>* blocks, const RowKey& row, const RoundKeys& keys,
+                                                typename V::u32 (*words)[4]) {
     philox_side_by_side<V, G, 1, 0>(blocks, &row, keys, words);
 }
 
 // G rows of one group of blocks.
 template <class V, int G>
-inline void philox_rows(const BlockKeys<V>& blocks, const RowKey* rows, const RoundKeys& keys,
-                        typename V::u32 (*words)[4]) {
+[[gnu::always_inline]] inline void philox_rows(const BlockKeys<V>& blocks, const RowKey* rows, const RoundKeys& keys,
+                                               typename V::u32 (*words)[4]) {
     philox_side_by_side<V, G, 0, 1>(&blocks, rows, keys, words);
 }
 

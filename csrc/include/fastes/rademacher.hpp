@@ -87,8 +87,8 @@ struct Rademacher {
     }
 
     template <int G>
-    static void add_chunk(const BlockKeys<V>* blocks, const WeightedRows& rows, const RoundKeys& keys,
-                          Totals<G>& totals) {
+    [[gnu::noinline]] static void add_chunk(const BlockKeys<V>* blocks, const WeightedRows& rows, const RoundKeys& keys,
+                                            Totals<G>& totals) {
         static_assert(G == 1);
         u32 nibbles[quads][16];
         float tables[quads][16];
