@@ -8,7 +8,14 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(shell git ls-files csrc src 2>/dev/null)
 CXX_FILES = $(shell git ls-files '*.cpp' '*.hpp' '*.inl')
 
-.PHONY: train test test-cpp test-python lint bench exhaustive stub clean
+# $(call cpp_tests,folder,further settings): the C++ tests, built there and run.
+define cpp_tests
+	$(BIN)/cmake -S . -B $(1) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DFASTES_BUILD_PYTHON=OFF -DFASTES_BUILD_TESTS=ON -DFASTES_WERROR=ON $(2) >/dev/null
+	$(BIN)/cmake --build $(1)
+	$(RUN) $(BIN)/ctest --test-dir $(1) --output-on-failure --timeout 600
+endef
+
+.PHONY: train test test-cpp test-python test-neon test-asan test-tsan lint bench exhaustive stub clean
 
 train: $(VENV)/.installed  ## Train CartPole as examples/cartpole.toml says
 	$(BIN)/fastes train examples/cartpole.toml
@@ -16,12 +23,21 @@ train: $(VENV)/.installed  ## Train CartPole as examples/cartpole.toml says
 test: test-cpp test-python  ## Run the C++ and the Python test suites
 
 test-cpp: $(VENV)/.installed-test
-	$(BIN)/cmake -S . -B $(BUILD) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DFASTES_BUILD_PYTHON=OFF -DFASTES_BUILD_TESTS=ON -DFASTES_WERROR=ON >/dev/null
-	$(BIN)/cmake --build $(BUILD)
-	$(BIN)/ctest --test-dir $(BUILD) --output-on-failure
+	$(call cpp_tests,$(BUILD))
 
 test-python: $(VENV)/.installed-test
 	$(BIN)/python -m pytest
+
+test-neon: $(VENV)/.installed-test  ## The C++ tests, cross-compiled for 64-bit Arm and run under QEMU
+	$(call cpp_tests,build/neon,--toolchain cmake/aarch64-linux-gnu.cmake)
+
+test-asan: $(VENV)/.installed-test  ## The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(call cpp_tests,build/asan,-DFASTES_SANITIZE=address)
+
+# GCC 12's ThreadSanitizer cannot start where the kernel randomises addresses by more than 28 bits: it need not.
+test-tsan: RUN := $(shell setarch --addr-no-randomize true 2>/dev/null && echo setarch --addr-no-randomize)
+test-tsan: $(VENV)/.installed-test  ## Kernels on many threads at once under ThreadSanitizer (no fork: it cannot follow)
+	$(call cpp_tests,build/tsan,-DFASTES_SANITIZE=thread)
 
 lint: $(VENV)/.installed-dev  ## Check style, types, layers, formats and the stub; change nothing
 	$(BIN)/ruff check .

@@ -55,8 +55,8 @@ public:
     using Task = std::function<void(std::size_t)>;
 
     void run(std::size_t tasks, std::size_t threads, const Task& task) {
-        std::unique_lock<std::mutex> only(running_, std::try_to_lock);
-        if (!only.owns_lock() || threads < 2) {
+        std::unique_lock<std::mutex> only(running_, std::defer_lock);
+        if (threads < 2 || !only.try_lock()) {
             for (std::size_t i = 0; i < tasks; ++i) task(i);
             return;
         }
