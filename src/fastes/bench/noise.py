@@ -14,6 +14,7 @@ from fastes.bench.contender import SEED, Contender, Size
 from fastes.bench.noise_table import NoiseTable
 from fastes.bench.ours import on_each_isa, on_reference
 from fastes.kernels import reference
+from fastes.kernels.arrays import aligned_empty
 from fastes.types import Float32Array, Float64Array
 
 SIGMA = 0.02
@@ -55,7 +56,7 @@ def perturb(size: Size) -> list[Contender]:
     """Theta + sigma epsilon[k] for every k, all rows different: float32 [K, D]."""
     rows, theta, table = size.numbers, size.theta, NoiseTable(size.rows, size.dim, size.table)
     scales, center, row = np.full(size.rows, SIGMA, np.float32), torch.from_numpy(theta), torch.empty(size.dim)
-    members = cache(lambda: np.empty((size.rows, size.dim), np.float32))
+    members = cache(lambda: aligned_empty((size.rows, size.dim)))
 
     def torch_loop() -> Float32Array:
         for member in torch.from_numpy(members()):

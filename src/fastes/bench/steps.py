@@ -15,6 +15,7 @@ from fastes.bench.answers import as_scalar, close, float64_sum, noise
 from fastes.bench.contender import SEED, Contender, Size
 from fastes.bench.ours import on_each_isa, on_reference
 from fastes.kernels import reference
+from fastes.kernels.arrays import aligned_empty
 from fastes.messages import Evaluations
 from fastes.noise import pair_weights
 from fastes.optim import Adam
@@ -68,7 +69,7 @@ def generation(size: Size) -> Contender:
     """OpenAI-ES with K members, whose fitness is their first parameter: ask, all members in memory, tell."""
     algorithm = OpenAIES(population=size.rows, optimizer=Adam(lr=LR, betas=BETAS, eps=EPS))
     state = algorithm.init(size.theta, SEED)
-    members = cache(lambda: np.empty((size.rows, size.dim), np.float32))
+    members = cache(lambda: aligned_empty((size.rows, size.dim)))
 
     def work() -> tuple[Float32Array, Float32Array]:
         made = algorithm.ask(state).materialize(members())

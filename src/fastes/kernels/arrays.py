@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from fastes.types import AnyArray
+from fastes.types import AnyArray, Float32Array
 
 Array: TypeAlias = Any
 """A NumPy array or a CPU torch tensor."""
 
 _ROW_TYPES = frozenset(np.dtype(name).char for name in ("uint32", "int64"))
 _FLOAT32 = np.dtype(np.float32)  # NumPy finds a dtype faster than a type
+_LINE = 16  # floats of a cache line
+_LARGE = 1 << 20  # floats, from which alignment can matter
 
 
 def is_torch(array: object) -> bool:
@@ -86,4 +89,15 @@ def empty_like(array: Array, shape: tuple[int, ...]) -> Array:
         import torch
 
         return torch.empty(shape, dtype=torch.float32)
-    return np.empty(shape, _FLOAT32)
+    return aligned_empty(shape) if math.prod(shape) >= _LARGE else np.empty(shape, _FLOAT32)
+
+
+def aligned_empty(shape: tuple[int, ...]) -> Float32Array:
+    """Uninitialised float32 array of `shape` that begins on a cache line, as torch's do.
+
+    The kernels write large results past the caches, which only whole lines can be; NumPy's arrays begin anywhere.
+    """
+    size = math.prod(shape)
+    memory = np.empty(size + _LINE, _FLOAT32)
+    first = -memory.ctypes.data // _FLOAT32.itemsize % _LINE
+    return memory[first : first + size].reshape(shape)
