@@ -200,8 +200,8 @@ void for_pieces(std::size_t count, double normals, const std::function<void(std:
 
 void for_spans(std::uint64_t first, std::uint64_t count, double normals, const std::function<void(const Span&)>& body) {
     const std::uint64_t threads = threads_for(normals);
-    // Eight spans a thread: a thread that is held up loses an eighth of its share to the others.
-    const std::uint64_t spans = threads == 1 ? 1 : 8 * threads;
+    // Many spans a thread: one that starts late or is held up leaves a small part of its share to the others.
+    const std::uint64_t spans = threads == 1 ? 1 : 32 * threads;
     const std::uint64_t rounded = (count / spans + span_multiple - 1) / span_multiple * span_multiple;
     const std::uint64_t length = spans == 1 ? count : std::min(std::max(rounded, span_multiple), count);
     const auto run = [&](std::size_t i) {
