@@ -1,4 +1,4 @@
-"""What the default run compares, and the floors of the design's section 8."""
+"""What the default run compares, and the floors that are asked of it."""
 
 from __future__ import annotations
 

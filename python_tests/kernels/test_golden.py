@@ -66,15 +66,18 @@ def bits(*arrays: AnyArray | None) -> str:
     return f"{digest:016x}"
 
 
+NOT_OURS = ("philox4x32", "exhaustive")  # Random123's known answers; the digests that the C++ tests read
+
+
 def test_the_files_are_those_of_this_version() -> None:
     assert kernels.NOISE_SPEC == 1
     for path in TESTDATA.glob("*.txt"):
-        if path.name != "philox4x32.txt":
+        if path.stem not in NOT_OURS:
             assert path.read_text().startswith("# Golden values of noise specification 1:"), path
 
 
 def test_every_file_is_read() -> None:
-    assert {path.stem for path in TESTDATA.iterdir()} == {"philox4x32", *FILES}
+    assert {path.stem for path in TESTDATA.iterdir()} == {*NOT_OURS, *FILES}
 
 
 def test_the_reference_gives_the_files() -> None:

@@ -30,8 +30,8 @@ def run(
 ) -> int:
     """Measures, prints a table and gives the exit status: 1 if `check` and a floor that applies here is missed.
 
-    json_path: where all figures go too; comparisons: what to measure (default: all of DESIGN section 8 that is about
-    kernels); memory_size: (D, K) of the weighted sum whose peak memory is taken; clock: counts seconds.
+    json_path: where all figures go too; comparisons: what to measure (default: `suite.default()`); memory_size: (D, K)
+    of the weighted sum whose peak memory is taken; clock: counts seconds.
     Raises StorageError if json_path cannot be written, FastesError if a contender's answer is wrong.
     """
     one_blas_thread()

@@ -1,4 +1,4 @@
-"""What `fastes bench` compares with what, and the floors of the design's section 8. Shapes: K rows, D elements."""
+"""What `fastes bench` compares with what, and the floors (docs/performance.md). Shapes: K rows, D elements."""
 
 from __future__ import annotations
 
