@@ -214,7 +214,7 @@ void direction_of(const std::uint32_t* words, std::size_t count, float* first, f
     });
 }
 
-// out: 8 Lanes::width words at the most, whatever the span.
+// out: 2 Lanes::width words, whatever the span.
 void words_only(const Address& address, const WeightedRows& rows, const Span& span, std::uint32_t* out) {
     const RoundKeys keys(address.seed);
     Lanes::u32 folded[2] = {Lanes::broadcast32(0), Lanes::broadcast32(0)};

@@ -60,18 +60,22 @@ void low_rank_perturb(const Address& address, const RowKey* keys, const float* s
                       const LowRank& shape, const float* theta, void* out, OutputType type) {
     const KernelTable& table = kernels();
     const std::size_t elements = shape.factor_elements(), size = shape.m * shape.n;
-    const std::size_t bytes = type == OutputType::float32 ? 4 : 2;
-    std::vector<float> factors(count * elements);
-    low_rank_factors(address, keys, count, shape, factors.data());
+    const std::size_t bytes = size * (type == OutputType::float32 ? 4 : 2);
     const std::size_t blocks = (shape.m + low_rank_rows - 1) / low_rank_rows;
+    const std::size_t together = std::min(count, std::max<std::size_t>(1, components_together / shape.rank));
+    std::vector<float> factors(together * elements);
     const float root = root_scale(shape.rank);
-    const double work = static_cast<double>(count * shape.rank) * static_cast<double>(size) / products_per_normal;
-    for_pieces(count * blocks, work, [&](std::size_t piece) {
-        const std::size_t k = piece / blocks, begin = piece % blocks * low_rank_rows;
-        table.low_rank_perturb({theta, factors.data() + k * elements, shape.m, shape.n, shape.rank, begin,
-                                std::min(shape.m, begin + low_rank_rows), scales[k] * root,
-                                static_cast<char*>(out) + k * size * bytes, type});
-    });
+    for (std::size_t first = 0; first < count; first += together) {
+        const std::size_t members = std::min(together, count - first);
+        low_rank_factors(address, keys + first, members, shape, factors.data());
+        const double products = static_cast<double>(members * shape.rank) * static_cast<double>(size);
+        for_pieces(members * blocks, products / products_per_normal, [&](std::size_t piece) {
+            const std::size_t k = piece / blocks, begin = piece % blocks * low_rank_rows;
+            table.low_rank_perturb({theta, factors.data() + k * elements, shape.m, shape.n, shape.rank, begin,
+                                    std::min(shape.m, begin + low_rank_rows), scales[first + k] * root,
+                                    static_cast<char*>(out) + (first + k) * bytes, type});
+        });
+    }
 }
 
 void low_rank_sum(const Address& address, const WeightedRows& rows, const LowRank& shape, float* out) {
@@ -81,20 +85,20 @@ void low_rank_sum(const Address& address, const WeightedRows& rows, const LowRan
     const std::size_t column_blocks = (n + low_rank_columns - 1) / low_rank_columns;
     const std::size_t chunks = std::max<std::size_t>(1, components_together / (chunk_rows * rank));
     const std::size_t together = std::min(rows.count, chunks * chunk_rows);
+    std::vector<float> factors(together * shape.factor_elements());
     std::vector<float> a(together * rank * row_blocks * low_rank_rows);
     std::vector<float> b(together * rank * column_blocks * low_rank_columns);
     const float root = root_scale(rank);
     std::fill_n(out, m * n, 0.0f);
     for (std::size_t first = 0; first < rows.count; first += together) {
         const std::size_t count = std::min(together, rows.count - first), depth = count * rank;
-        for_pieces(depth, work(address.kind, depth, m + n), [&](std::size_t d) {
-            const std::size_t k = first + d / rank;
-            std::vector<float> line(m + n);
-            table.fill(address, rows.keys[k], {shape.first + d % rank * (m + n), 0, m + n}, line.data());
-            const float weight = rows.weights[k] * root;
+        low_rank_factors(address, rows.keys + first, count, shape, factors.data());
+        for_pieces(depth, static_cast<double>(depth * (m + n)) / products_per_normal, [&](std::size_t d) {
+            float* line = factors.data() + d * (m + n);
+            const float weight = rows.weights[first + d / rank] * root;
             for (std::size_t i = 0; i < m; ++i) line[i] = weight * line[i];
-            deal(line.data(), m, low_rank_rows, depth, d, a.data());
-            deal(line.data() + m, n, low_rank_columns, depth, d, b.data());
+            deal(line, m, low_rank_rows, depth, d, a.data());
+            deal(line + m, n, low_rank_columns, depth, d, b.data());
         });
         const double products = static_cast<double>(depth) * static_cast<double>(m) * static_cast<double>(n);
         for_pieces(row_blocks * column_blocks, products / products_per_normal, [&](std::size_t piece) {

@@ -48,11 +48,14 @@ std::uint64_t integer(const py::handle& value, const char* name, std::uint64_t l
     return number;
 }
 
-Kind kind_of(const std::string& name) {
-    if (name == "normal") return Kind::normal;
-    if (name == "rademacher") return Kind::rademacher;
-    if (name == "normal8") return Kind::normal8;
-    throw py::value_error("kind must be one of normal, rademacher, normal8, not '" + name + "'.");
+Kind kind_of(const py::handle& name) {
+    const auto is = [&](const char* kind) {
+        return PyUnicode_Check(name.ptr()) && PyUnicode_CompareWithASCIIString(name.ptr(), kind) == 0;
+    };
+    if (is("normal")) return Kind::normal;
+    if (is("rademacher")) return Kind::rademacher;
+    if (is("normal8")) return Kind::normal8;
+    throw py::value_error("kind must be one of normal, rademacher, normal8, not " + std::string(py::repr(name)) + ".");
 }
 
 OutputType output_type(const std::string& name) {
@@ -63,19 +66,19 @@ OutputType output_type(const std::string& name) {
 }
 
 Address address(const py::handle& seed, const py::handle& generation, const py::handle& stream,
-                const std::string& kind) {
+                const py::handle& kind) {
     constexpr auto limit32 = std::numeric_limits<std::uint32_t>::max();
     return {integer(seed, "seed", std::numeric_limits<std::uint64_t>::max()),
             static_cast<std::uint32_t>(integer(stream, "stream", limit32)),
             static_cast<std::uint32_t>(integer(generation, "generation", limit32)), kind_of(kind)};
 }
 
-std::uint64_t checked_offset(const py::handle& offset, std::uint64_t dim) {
-    if (dim == 0) throw py::value_error("dim must be at least 1: there are no elements to make noise for.");
+std::uint64_t checked_offset(const py::handle& offset, std::uint64_t dim, const std::string& name) {
+    if (dim == 0) throw py::value_error(name + " must be at least 1: there are no elements to make noise for.");
     const std::uint64_t first = integer(offset, "offset", max_elements - 1);
     if (dim > max_elements - first) {
-        throw py::value_error("offset + dim must be at most 2^34 = " + std::to_string(max_elements) + ", not " +
-                              std::to_string(first + dim) + "; use another stream for more elements.");
+        throw py::value_error("offset + " + name + " must be at most 2^34 = " + std::to_string(max_elements) +
+                              ", not " + std::to_string(first + dim) + "; use another stream for more elements.");
     }
     return first;
 }

@@ -18,13 +18,12 @@ namespace py = pybind11;
 // An integer (anything with __index__) in [0, limit]; ValueError or TypeError otherwise.
 std::uint64_t integer(const py::handle& value, const char* name, std::uint64_t limit);
 
-Kind kind_of(const std::string& name);
+Kind kind_of(const py::handle& name);
 
-Address address(const py::handle& seed, const py::handle& generation, const py::handle& stream,
-                const std::string& kind);
+Address address(const py::handle& seed, const py::handle& generation, const py::handle& stream, const py::handle& kind);
 
-// First element's offset, with offset + dim <= max_elements and dim >= 1 checked.
-std::uint64_t checked_offset(const py::handle& offset, std::uint64_t dim);
+// First element's offset, with offset + dim <= max_elements and dim >= 1 checked; name: what dim is called.
+std::uint64_t checked_offset(const py::handle& offset, std::uint64_t dim, const std::string& name = "dim");
 
 // A C-contiguous float32 array of `dimensions` dimensions; TypeError or ValueError otherwise.
 const float* floats(const py::array& array, const char* name, int dimensions = 1);

@@ -5,14 +5,17 @@ namespace fastes::bindings {
 namespace {
 
 LowRank low_rank(std::size_t m, std::size_t n, const py::handle& rank, const py::handle& offset) {
-    const std::uint64_t r = integer(rank, "rank", ~std::uint64_t{0});
-    return {m, n, static_cast<std::size_t>(r), checked_offset(offset, r * (m + n))};
+    if (m == 0 || n == 0 || m > max_elements || n > max_elements) {
+        throw py::value_error("a tensor of low-rank noise must have sides from 1 to 2^34.");
+    }
+    const std::uint64_t r = integer(rank, "rank", max_elements / (m + n));
+    return {m, n, static_cast<std::size_t>(r), checked_offset(offset, r * (m + n), "rank (m + n)")};
 }
 
 // out: float32 [K, rank, m + n].
 void low_rank_factors(const py::array& rows, std::size_t m, std::size_t n, const py::handle& rank,
                       const py::handle& seed, const py::handle& generation, const py::handle& stream,
-                      const py::handle& offset, const std::string& kind, py::array out) {
+                      const py::handle& offset, const py::handle& kind, py::array out) {
     const Address at = address(seed, generation, stream, kind);
     const Rows numbers(rows);
     const LowRank shape = low_rank(m, n, rank, offset);
@@ -26,7 +29,7 @@ void low_rank_factors(const py::array& rows, std::size_t m, std::size_t n, const
 // theta: float32 [m, n]; out: [K, m, n], a bfloat16 array as its bits.
 void low_rank_perturb(const py::array& theta, const py::array& rows, const py::array& scales, const py::handle& rank,
                       const py::handle& seed, const py::handle& generation, const py::handle& stream,
-                      const py::handle& offset, const std::string& kind, py::array out, const std::string& out_type) {
+                      const py::handle& offset, const py::handle& kind, py::array out, const std::string& out_type) {
     const Address at = address(seed, generation, stream, kind);
     const OutputType type = output_type(out_type);
     const float* center = floats(theta, "theta", 2);
@@ -47,7 +50,7 @@ void low_rank_perturb(const py::array& theta, const py::array& rows, const py::a
 // out: float32 [m, n].
 void low_rank_sum(const py::array& weights, const py::array& rows, const py::handle& rank, const py::handle& seed,
                   const py::handle& generation, const py::handle& stream, const py::handle& offset,
-                  const std::string& kind, py::array out) {
+                  const py::handle& kind, py::array out) {
     const Address at = address(seed, generation, stream, kind);
     const RowsAndWeights weighted(at, weights, rows);
     floats(out, "out", 2);

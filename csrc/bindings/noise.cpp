@@ -17,7 +17,7 @@ void philox4x32(const py::array& counters, const py::handle& key, int rounds, py
 }
 
 void normal(const py::handle& seed, const py::handle& generation, const py::handle& stream, const py::handle& row,
-            const py::handle& offset, const std::string& kind, py::array out) {
+            const py::handle& offset, const py::handle& kind, py::array out) {
     const Address at = address(seed, generation, stream, kind);
     const auto number = static_cast<std::uint32_t>(integer(row, "row", 0xFFFFFFFFu));
     const auto dim = static_cast<std::uint64_t>(out.size());
@@ -32,7 +32,7 @@ void normal(const py::handle& seed, const py::handle& generation, const py::hand
 
 // A bfloat16 array comes as its bits, uint16: NumPy has no such dtype.
 void perturb(const py::array& theta, const py::array& rows, const py::array& scales, const py::handle& seed,
-             const py::handle& generation, const py::handle& stream, const py::handle& offset, const std::string& kind,
+             const py::handle& generation, const py::handle& stream, const py::handle& offset, const py::handle& kind,
              py::array out, const std::string& out_type) {
     const Address at = address(seed, generation, stream, kind);
     const OutputType type = output_type(out_type);
@@ -54,7 +54,7 @@ void perturb(const py::array& theta, const py::array& rows, const py::array& sca
 }
 
 void weighted_sum(const py::array& weights, const py::array& rows, const py::handle& seed, const py::handle& generation,
-                  const py::handle& stream, const py::handle& offset, const std::string& kind, py::array out) {
+                  const py::handle& stream, const py::handle& offset, const py::handle& kind, py::array out) {
     const Address at = address(seed, generation, stream, kind);
     const RowsAndWeights weighted(at, weights, rows);
     const auto dim = static_cast<std::uint64_t>(out.size());
@@ -70,7 +70,7 @@ void weighted_sum(const py::array& weights, const py::array& rows, const py::han
 
 // The words of a weighted sum without the transform, on the calling thread: what benchmarks measure it against.
 std::uint32_t words_only(std::size_t row_count, std::uint64_t dim, const py::handle& seed) {
-    const Address at = address(seed, py::int_(0), py::int_(0), "normal");
+    const Address at = address(seed, py::int_(0), py::int_(0), py::str("normal"));
     std::vector<std::uint32_t> rows(row_count);
     for (std::size_t k = 0; k < row_count; ++k) rows[k] = static_cast<std::uint32_t>(k);
     std::vector<RowKey> keys(row_count);

@@ -35,7 +35,7 @@ void check_arrays(std::initializer_list<InOut> arrays, const py::array& weights,
 
 void sgd_step(const py::array& theta, const std::optional<py::array>& momentum_buffer, const py::array& weights,
               const py::array& rows, const py::handle& seed, const py::handle& generation, const py::handle& stream,
-              const py::handle& offset, const std::string& kind, double lr, double momentum, bool nesterov, double l2,
+              const py::handle& offset, const py::handle& kind, double lr, double momentum, bool nesterov, double l2,
               double decay, py::array theta_out, std::optional<py::array> momentum_out) {
     const Address at = address(seed, generation, stream, kind);
     const RowsAndWeights weighted(at, weights, rows);
@@ -68,9 +68,9 @@ void sgd_step(const py::array& theta, const std::optional<py::array>& momentum_b
 
 void adam_step(const py::array& theta, const py::array& m, const py::array& v, const py::array& weights,
                const py::array& rows, const py::handle& seed, const py::handle& generation, const py::handle& stream,
-               const py::handle& offset, const std::string& kind, double step_size, double beta1,
-               double one_minus_beta1, double beta2, double one_minus_beta2, double v_scale, double epsilon, double l2,
-               double decay, py::array theta_out, py::array m_out, py::array v_out) {
+               const py::handle& offset, const py::handle& kind, double step_size, double beta1, double one_minus_beta1,
+               double beta2, double one_minus_beta2, double v_scale, double epsilon, double l2, double decay,
+               py::array theta_out, py::array m_out, py::array v_out) {
     const Address at = address(seed, generation, stream, kind);
     const RowsAndWeights weighted(at, weights, rows);
     check_arrays({{"theta", &theta, &theta_out}, {"m", &m, &m_out}, {"v", &v, &v_out}}, weights, rows);
@@ -100,7 +100,7 @@ void adam_step(const py::array& theta, const py::array& m, const py::array& v, c
 
 void clipup_step(const py::array& theta, const py::array& velocity, const py::array& weights, const py::array& rows,
                  const py::handle& seed, const py::handle& generation, const py::handle& stream,
-                 const py::handle& offset, const std::string& kind, double lr, double max_speed, double momentum,
+                 const py::handle& offset, const py::handle& kind, double lr, double max_speed, double momentum,
                  double l2, double decay, py::array theta_out, py::array velocity_out) {
     const Address at = address(seed, generation, stream, kind);
     const RowsAndWeights weighted(at, weights, rows);

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "fastes/half.hpp"
 #include "fastes/levels.hpp"
@@ -121,7 +122,8 @@ struct Avx512Lanes {
     static f32 lookup(const Table& table, u32 index) { return _mm512_permutexvar_ps(index, table); }
 
     static f32 signs(const std::uint32_t* words, int i) {
-        const __mmask16 bits = reinterpret_cast<const std::uint16_t*>(words)[i];
+        __mmask16 bits;
+        std::memcpy(&bits, reinterpret_cast<const unsigned char*>(words) + 2 * i, sizeof bits);
         return _mm512_mask_mov_ps(set(1.0f), bits, set(-1.0f));
     }
     // 8 lookups of 16 levels. In the table of segment s is what changes from segment s - 1 by exclusive or, and a byte

@@ -31,7 +31,7 @@ def kinds(isa: str) -> dict[tuple[str, str], float | None]:
     return {(f"weighted_sum {isa} {kind}", isa): stated[kind] for kind in kernels.KINDS if kind != "normal"}
 
 
-def test_floors_are_those_of_the_design() -> None:
+def test_floors_are_as_stated() -> None:
     with settings("scalar", 1):
         rows = suite.default(TINY, TINY)
     assert floors(rows) == kinds("scalar") | {

@@ -17,7 +17,7 @@ TENSOR = np.zeros((3, 4), np.float32)
 WEIGHTS = np.ones(2, np.float32)
 ROWS = np.array([0, 1], np.uint32)
 KINDS = "kind must be one of normal, rademacher, normal8, not 'cauchy'"
-OUT_OF_RANGE = r"offset \+ dim must be at most 2\^34"
+OUT_OF_RANGE = r"offset \+ (dim|rank \(m \+ n\)) must be at most 2\^34"
 
 
 def read_only(*shape: int) -> Any:

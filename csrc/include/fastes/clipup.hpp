@@ -57,8 +57,9 @@ inline void find_scales(std::uint64_t dim, ClipUpStep& step) {
         dv += step.sums[3 * block + 1];
         vv += step.sums[3 * block + 2];
     }
-    const double wanted = step.lr / __builtin_sqrt(dd);  // infinite for a gradient of zero
-    const double rate = wanted > static_cast<double>(std::numeric_limits<float>::max()) ? 0.0 : wanted;
+    const double wanted = step.lr / __builtin_sqrt(dd);
+    const bool too_short = dd == 0.0 || wanted > static_cast<double>(std::numeric_limits<float>::max());
+    const double rate = too_short ? 0.0 : wanted;
     const double momentum = step.momentum;
     const double square = (momentum * momentum * vv + 2.0 * momentum * rate * dv) + rate * rate * dd;
     const double speed = __builtin_sqrt(square < 0.0 ? 0.0 : square);

@@ -13,7 +13,7 @@ inline constexpr int noise_spec = 1;
 // Elements of one (stream, row, generation): 2^32 blocks of 4.
 inline constexpr std::uint64_t max_elements = std::uint64_t{1} << 34;
 
-// How words become values: noise specification 1, section "Kinds".
+// How words become values: noise specification 1, sections "Normal", "Normal8" and "Rademacher".
 enum class Kind { normal, rademacher, normal8 };
 
 // Everything of a noise address but the row and the element, and the kind of noise that is made there.

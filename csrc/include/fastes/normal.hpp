@@ -1,4 +1,4 @@
-// Two words to two normals (Box and Muller 1958): noise specification 1, section "Transform".
+// Two words to two normals (Box and Muller 1958): noise specification 1, section "Normal".
 //
 // Every operation is one that IEEE 754 rounds exactly on every target, and their order is part of the
 // specification. The coefficients are the output of tools/derive_polynomials.sollya; the errors named here are

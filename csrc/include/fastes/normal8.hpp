@@ -22,15 +22,15 @@ struct Normal8 {
 
     // The levels of a group, in element order.
     struct Group {
-        alignas(4) std::int8_t levels[elements];
+        std::uint32_t levels[4 * V::width];
 
         explicit Group(u32* words) {
             V::transpose(words);
             for (int k = 0; k < 4; ++k) {
-                V::store_words(reinterpret_cast<std::uint32_t*>(levels) + k * V::width, V::levels(words[k]));
+                V::store_words(levels + k * V::width, V::levels(words[k]));
             }
         }
-        f32 vector(int i) const { return V::widen(levels + i * V::width); }
+        f32 vector(int i) const { return V::widen(reinterpret_cast<const std::int8_t*>(levels) + i * V::width); }
     };
 
     // Sums over rows of the blocks' elements 4 k + p in sum[k][p], p in the order of V::level_floats.

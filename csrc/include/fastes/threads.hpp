@@ -19,6 +19,8 @@ float narrowed(double x);
 // What making `rows` times `elements` values of a kind costs, in normals.
 double work(Kind kind, std::size_t rows, std::uint64_t elements);
 
+// The bodies below must not throw: other threads would go on with what is gone. Allocate before.
+
 // Splits `count` elements, noise element `first` being array element 0, into spans and runs body on each, on
 // as many threads as `normals` normals are worth. Every body runs in the default floating-point environment (round to
 // nearest, subnormals kept), whatever the caller's is; the caller's is put back.

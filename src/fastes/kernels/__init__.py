@@ -1,4 +1,4 @@
-"""Compiled kernels: noise at an address, and what is made of it in one pass. The only importer of the extensions.
+"""Compiled kernels: noise at an address, and what is made of it without storing it. They alone import the extension.
 
 `fastes.kernels.reference` says in plain NumPy what each of them computes.
 """

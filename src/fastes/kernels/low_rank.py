@@ -76,7 +76,7 @@ def low_rank_perturb(
     """Perturbed tensors: out[k] = theta + scales[k] E_k, rounded once after E_k's own roundings: [K, m, n].
 
     theta: float32 [m, n]; rows: integers [K]; scales: float32 [K]. Of the kind of theta: float32, or the float16 or
-    bfloat16 of `out` (bfloat16 in torch only). The factors, K R (m + n) floats, are in memory besides.
+    bfloat16 of `out` (bfloat16 in torch only). The factors of 256 / R rows are in memory besides.
 
     Raises ValueError for shapes, ranges, contiguity and shared memory; TypeError for dtypes.
     """
@@ -108,8 +108,8 @@ def low_rank_sum(
 ) -> Array:
     """Weighted sum of perturbations, sum_k weights[k] E_k, as one product (diag(w) A)^T B: float32 [m, n].
 
-    weights: float32 [K]; rows: integers [K]; shape: (m, n). Factors are made for 256 rows at a time: memory is the
-    result and 256 R (m + n) floats.
+    weights: float32 [K]; rows: integers [K]; shape: (m, n). Memory besides the result is twice the factors of the rows
+    that are summed at a time: of 256 / R rows, but of 64 at least, m rounded up to 192 and n to 64 the second time.
 
     Raises ValueError for shapes, ranges, contiguity and shared memory; TypeError for dtypes.
     """

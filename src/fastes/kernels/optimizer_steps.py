@@ -1,4 +1,6 @@
-"""Optimizer steps fused with the weighted sum: one pass over the parameters, no gradient buffer.
+"""Optimizer steps fused with the weighted sum: SGD and Adam in one pass over the parameters, with no gradient buffer;
+
+ClipUp in two, because it needs the length of the gradient first, which is in memory between them.
 
 All take the uphill direction g = weighted_sum(weights, rows) and step down along d = -g + l2 theta. They read
 their arrays and write new ones, or `out`, which may be the very arrays that were read.
@@ -144,7 +146,7 @@ def clipup_step(
 
     The gradient is scaled to length lr, and the velocity shortened to length max_speed where it is longer.
     theta, velocity: float32 [D]; weights: float32 [K]; rows: integers [K]. l2 adds l2 * theta to the gradient;
-    weight_decay multiplies theta by 1 - lr * weight_decay. In place, it needs D floats besides.
+    weight_decay multiplies theta by 1 - lr * weight_decay. With the velocity in place, it needs D floats besides.
 
     Raises ValueError and TypeError as `weighted_sum` does.
     """

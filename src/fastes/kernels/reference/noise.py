@@ -1,4 +1,4 @@
-"""Words and noise in plain NumPy (docs/noise-spec.md, sections Generator and Kinds). Shapes: B blocks."""
+"""Words and noise in plain NumPy (docs/noise-spec.md, sections Generator to Rademacher). Shapes: B blocks."""
 
 from __future__ import annotations
 

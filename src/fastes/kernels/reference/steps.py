@@ -83,7 +83,7 @@ def clipup_step(
     with np.errstate(all="ignore"):
         d = fma(-np.float32(l2), theta, weighted_sum(weights, rows, len(theta), **address))
         dd, dv, vv = _dot(d, d), _dot(d, velocity), _dot(velocity, velocity)
-        wanted = lr / math.sqrt(dd) if dd > 0 else math.inf
+        wanted = math.inf if dd == 0 else lr / math.sqrt(dd)
         rate = 0.0 if wanted > np.finfo(np.float32).max else wanted
         square = (momentum * momentum * vv + 2.0 * momentum * rate * dv) + rate * rate * dd
         speed = math.sqrt(max(square, 0.0))
