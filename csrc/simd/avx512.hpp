@@ -142,12 +142,25 @@ struct Avx512Lanes {
     static u32 negated_where_negative(u32 levels, u32 bytes) {
         return _mm512_mask_sub_epi8(levels, _mm512_movepi8_mask(bytes), _mm512_setzero_si512(), levels);
     }
+    // The upper halves of the floats of 32 bytes, each in the lower byte of 16 bits; signs: its top bit there.
+    static u32 level_halves(u32 bytes, u32 signs) {
+        const auto* table = reinterpret_cast<const __m512i*>(normal8_floats.upper);
+        const __m512i first = _mm512_load_si512(table), second = _mm512_load_si512(table + 1);
+        const __m512i third = _mm512_load_si512(table + 2), fourth = _mm512_load_si512(table + 3);
+        const u32 low = _mm512_permutex2var_epi16(first, bytes, second);  // the permutation reads six bits
+        const u32 high = _mm512_permutex2var_epi16(third, bytes, fourth);
+        const __mmask32 in_high = _mm512_test_epi16_mask(bytes, _mm512_set1_epi16(64));
+        return _mm512_ternarylogic_epi32(signs, _mm512_mask_mov_epi16(low, in_high, high),
+                                         _mm512_set1_epi16(static_cast<short>(0x8000)), 0xEC);
+    }
     static void level_floats(u32 words, f32* z) {
-        const u32 bytes = levels(words);
-        z[0] = _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(bytes, 24), 24));
-        z[1] = _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(bytes, 16), 24));
-        z[2] = _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(bytes, 8), 24));
-        z[3] = _mm512_cvtepi32_ps(_mm512_srai_epi32(bytes, 24));
+        const u32 even = level_halves(words, _mm512_slli_epi16(words, 8));
+        const u32 odd = level_halves(_mm512_srli_epi16(words, 8), words);
+        const u32 upper = broadcast32(0xFFFF0000u);
+        z[0] = _mm512_castsi512_ps(_mm512_slli_epi32(even, 16));
+        z[1] = _mm512_castsi512_ps(_mm512_slli_epi32(odd, 16));
+        z[2] = _mm512_castsi512_ps(_mm512_and_si512(even, upper));
+        z[3] = _mm512_castsi512_ps(_mm512_and_si512(odd, upper));
     }
     static void order_levels(f32*) {}
     static f32 widen(const std::int8_t* p) {

@@ -31,14 +31,17 @@ struct LevelChanges {
 };
 inline constexpr LevelChanges normal8_changes;
 
-// And for instructions that find a byte among 128: the upper two bytes of each level as a float, the lower two being 0.
+// And for instructions that find 16 bits among 64, or a byte among 128: the upper half of each level as a float, the
+// lower half being 0, and its two bytes.
 struct LevelFloats {
+    alignas(64) std::uint16_t upper[128];
     alignas(64) std::uint8_t low[128];
     alignas(64) std::uint8_t high[128];
 
-    constexpr LevelFloats() : low(), high() {
+    constexpr LevelFloats() : upper(), low(), high() {
         for (int i = 0; i < 128; ++i) {
             const auto bits = std::bit_cast<std::uint32_t>(static_cast<float>(normal8_levels[i]));
+            upper[i] = static_cast<std::uint16_t>(bits >> 16);
             low[i] = static_cast<std::uint8_t>(bits >> 16);
             high[i] = static_cast<std::uint8_t>(bits >> 24);
         }
