@@ -7,6 +7,7 @@
 #include "fastes/normal.hpp"
 #include "fastes/normal8.hpp"
 #include "fastes/optimizer.hpp"
+#include "fastes/outputs.hpp"
 #include "fastes/rademacher.hpp"
 
 namespace fastes {
@@ -39,16 +40,6 @@ void with_kind(Kind kind, const Body& body) {
     }
 }
 
-template <class K>
-struct Fill {
-    float* out;
-
-    template <class V>
-    void operator()(std::int64_t position, typename V::f32 x) const {
-        V::store(out + position, K::step == 1.0f ? x : V::mul(x, V::set(K::step)));
-    }
-};
-
 void fill(const Address& address, const RowKey& row, const Span& span, float* out) {
     const RoundKeys keys(address.seed);
     with_kind(address.kind, [&]<class K>() {
@@ -64,23 +55,6 @@ void fill(const Address& address, const RowKey& row, const Span& span, float* ou
         });
     });
 }
-
-template <class T, bool past_caches>
-struct PerturbRow {
-    const float* theta;
-    T* out;
-    float scale;
-
-    template <class V>
-    void operator()(std::int64_t position, typename V::f32 epsilon) const {
-        const auto perturbed = V::fma(V::set(scale), epsilon, V::load(theta + position));
-        if constexpr (past_caches) {
-            V::stream(out + position, perturbed);
-        } else {
-            V::store(out + position, perturbed);
-        }
-    }
-};
 
 // Members of this many bytes in all are written past the caches, which would not hold them until they are read.
 inline constexpr std::uint64_t past_caches_bytes = std::uint64_t{32} << 20;
@@ -145,15 +119,6 @@ template <class Sink>
 void sum_into(const Address& address, const WeightedRows& rows, const Span& span, const Sink& sink) {
     with_kind(address.kind, [&]<class K>() { weighted_sum<Lanes, K>(address, rows, span, sink); });
 }
-
-struct Copy {
-    float* out;
-
-    template <class V>
-    void operator()(std::int64_t position, typename V::f32 x) const {
-        V::store(out + position, x);
-    }
-};
 
 void weighted_sum_into(const Address& address, const WeightedRows& rows, const Span& span, float* out) {
     sum_into(address, rows, span, Copy{out + span.at});

@@ -10,7 +10,7 @@
 #include <cstdint>
 
 #include "fastes/half.hpp"
-#include "fastes/levels.hpp"
+#include "fastes/level_lookups.hpp"
 
 namespace fastes {
 inline namespace FASTES_ISA {

@@ -12,7 +12,7 @@
 #include <cstring>
 
 #include "fastes/half.hpp"
-#include "fastes/levels.hpp"
+#include "fastes/level_lookups.hpp"
 
 namespace fastes {
 inline namespace FASTES_ISA {

@@ -1,4 +1,5 @@
-// One lane: the definition that every other instruction set has to equal, and the reference on any machine.
+// One lane: the definition that every other instruction set has to equal, the reference on any machine, and what a
+// GPU's threads compute with.
 #pragma once
 
 #include <cstddef>
@@ -7,17 +8,18 @@
 
 #include "fastes/half.hpp"
 #include "fastes/levels.hpp"
+#include "fastes/target.hpp"
 
 namespace fastes {
 inline namespace FASTES_ISA {
 
-inline std::uint32_t bits_of(float x) {
+FASTES_CALLABLE inline std::uint32_t bits_of(float x) {
     std::uint32_t bits;
     std::memcpy(&bits, &x, sizeof bits);
     return bits;
 }
 
-inline float float_of(std::uint32_t bits) {
+FASTES_CALLABLE inline float float_of(std::uint32_t bits) {
     float x;
     std::memcpy(&x, &bits, sizeof x);
     return x;
@@ -25,8 +27,10 @@ inline float float_of(std::uint32_t bits) {
 
 // a b + c with one rounding. Without the instruction: the product of two floats is exact in double, and the sum,
 // rounded to odd there (53 >= 2 * 24 + 2 bits), rounds to float as the exact sum does (Boldo and Melquiond 2008).
-inline float fused_multiply_add(float a, float b, float c) {
-#if defined(__FMA__) || defined(__aarch64__)
+FASTES_CALLABLE inline float fused_multiply_add(float a, float b, float c) {
+#if defined(__CUDA_ARCH__)
+    return __fmaf_rn(a, b, c);
+#elif defined(__FMA__) || defined(__aarch64__)
     return __builtin_fmaf(a, b, c);
 #else
     const double product = static_cast<double>(a) * b;
@@ -44,6 +48,39 @@ inline float fused_multiply_add(float a, float b, float c) {
 #endif
 }
 
+// Rounded once each, whatever a compiler for GPUs would like to contract or approximate.
+FASTES_CALLABLE inline float rounded_sum(float a, float b) {
+#if defined(__CUDA_ARCH__)
+    return __fadd_rn(a, b);
+#else
+    return a + b;
+#endif
+}
+
+FASTES_CALLABLE inline float rounded_product(float a, float b) {
+#if defined(__CUDA_ARCH__)
+    return __fmul_rn(a, b);
+#else
+    return a * b;
+#endif
+}
+
+FASTES_CALLABLE inline float rounded_quotient(float a, float b) {
+#if defined(__CUDA_ARCH__)
+    return __fdiv_rn(a, b);
+#else
+    return a / b;
+#endif
+}
+
+FASTES_CALLABLE inline float rounded_root(float a) {
+#if defined(__CUDA_ARCH__)
+    return __fsqrt_rn(a);
+#else
+    return __builtin_sqrtf(a);  // an instruction: compiled without errno
+#endif
+}
+
 struct ScalarLanes {
     static constexpr int width = 1;
     static constexpr int interleave = 1;      // groups in flight
@@ -54,90 +91,92 @@ struct ScalarLanes {
     using u32 = std::uint32_t;
     using wide = std::uint64_t;
 
-    static wide block_lanes(std::uint32_t first) { return first; }
-    static wide broadcast(std::uint64_t x) { return x; }
-    static u32 broadcast32(std::uint32_t x) { return x; }
-    static wide mul_low(wide a, std::uint32_t m) { return (a & 0xFFFFFFFFu) * m; }
-    static wide high(wide a) { return a >> 32; }
-    static wide xor2(wide a, wide b) { return a ^ b; }
-    static wide xor3(wide a, wide b, wide c) { return a ^ b ^ c; }
-    static u32 xor3(u32 a, u32 b, u32 c) { return a ^ b ^ c; }
-    static u32 pack_low(wide a) { return static_cast<u32>(a); }
-    static u32 pack_high(wide a) { return static_cast<u32>(a >> 32); }
+    FASTES_CALLABLE static wide block_lanes(std::uint32_t first) { return first; }
+    FASTES_CALLABLE static wide broadcast(std::uint64_t x) { return x; }
+    FASTES_CALLABLE static u32 broadcast32(std::uint32_t x) { return x; }
+    FASTES_CALLABLE static wide mul_low(wide a, std::uint32_t m) { return (a & 0xFFFFFFFFu) * m; }
+    FASTES_CALLABLE static wide high(wide a) { return a >> 32; }
+    FASTES_CALLABLE static wide xor2(wide a, wide b) { return a ^ b; }
+    FASTES_CALLABLE static wide xor3(wide a, wide b, wide c) { return a ^ b ^ c; }
+    FASTES_CALLABLE static u32 xor3(u32 a, u32 b, u32 c) { return a ^ b ^ c; }
+    FASTES_CALLABLE static u32 pack_low(wide a) { return static_cast<u32>(a); }
+    FASTES_CALLABLE static u32 pack_high(wide a) { return static_cast<u32>(a >> 32); }
 
-    static f32 set(float x) { return x; }
-    static f32 from_signed(u32 a) { return static_cast<float>(static_cast<std::int32_t>(a)); }
-    static f32 add(f32 a, f32 b) { return a + b; }
-    static f32 mul(f32 a, f32 b) { return a * b; }
-    static f32 div(f32 a, f32 b) { return a / b; }
-    static f32 fma(f32 a, f32 b, f32 c) { return fused_multiply_add(a, b, c); }
-    static f32 sqrt(f32 a) { return __builtin_sqrtf(a); }  // an instruction: compiled without errno
-    static f32 neg(f32 a) { return -a; }
+    FASTES_CALLABLE static f32 set(float x) { return x; }
+    FASTES_CALLABLE static f32 from_signed(u32 a) { return static_cast<float>(static_cast<std::int32_t>(a)); }
+    FASTES_CALLABLE static f32 add(f32 a, f32 b) { return rounded_sum(a, b); }
+    FASTES_CALLABLE static f32 mul(f32 a, f32 b) { return rounded_product(a, b); }
+    FASTES_CALLABLE static f32 div(f32 a, f32 b) { return rounded_quotient(a, b); }
+    FASTES_CALLABLE static f32 fma(f32 a, f32 b, f32 c) { return fused_multiply_add(a, b, c); }
+    FASTES_CALLABLE static f32 sqrt(f32 a) { return rounded_root(a); }
+    FASTES_CALLABLE static f32 neg(f32 a) { return -a; }
 
     // |a| = 2 mantissa 2^exponent with mantissa in [1/2, 1).
-    static void split(f32 a, f32& exponent, f32& mantissa) {
+    FASTES_CALLABLE static void split(f32 a, f32& exponent, f32& mantissa) {
         const u32 bits = bits_of(a) & 0x7FFFFFFFu;
         exponent = static_cast<float>(static_cast<std::int32_t>(bits >> 23) - 127);
         mantissa = float_of((bits & 0x007FFFFFu) | 0x3F000000u);
     }
-    static f32 with_sign_of(f32 a, u32 word) { return float_of(bits_of(a) | (word & 0x80000000u)); }
-    static void exchange_if_odd(u32 word, f32& a, f32& b) {
+    FASTES_CALLABLE static f32 with_sign_of(f32 a, u32 word) { return float_of(bits_of(a) | (word & 0x80000000u)); }
+    FASTES_CALLABLE static void exchange_if_odd(u32 word, f32& a, f32& b) {
         const f32 first = (word & 1) != 0 ? b : a;
         b = (word & 1) != 0 ? a : b;
         a = first;
     }
-    static void transpose(f32*) {}
-    static void transpose(u32*) {}
+    FASTES_CALLABLE static void transpose(f32*) {}
+    FASTES_CALLABLE static void transpose(u32*) {}
     // Block b's four elements, z[0..3] in its lane, to out + b stride.
-    static void store_blocks(const f32* z, float* out, std::ptrdiff_t) {
+    FASTES_CALLABLE static void store_blocks(const f32* z, float* out, std::ptrdiff_t) {
         for (int k = 0; k < 4; ++k) out[k] = z[k];
     }
 
     template <int N>
-    static u32 shift_left(u32 a) {
+    FASTES_CALLABLE static u32 shift_left(u32 a) {
         return a << N;
     }
     template <int N>
-    static u32 shift_right(u32 a) {
+    FASTES_CALLABLE static u32 shift_right(u32 a) {
         return a >> N;
     }
     // Bits of a where the mask has ones, of b elsewhere.
-    static u32 select(std::uint32_t mask, u32 a, u32 b) { return (a & mask) | (b & ~mask); }
+    FASTES_CALLABLE static u32 select(std::uint32_t mask, u32 a, u32 b) { return (a & mask) | (b & ~mask); }
 
     using Table = const float*;  // 16 of them
-    static Table load_table(const float* p) { return p; }
-    static f32 lookup(Table table, u32 index) { return table[index & 15u]; }
+    FASTES_CALLABLE static Table load_table(const float* p) { return p; }
+    FASTES_CALLABLE static f32 lookup(Table table, u32 index) { return table[index & 15u]; }
 
     // Elements i width .. of a string of bits, lowest first: +1 for 0, -1 for 1.
-    static f32 signs(const std::uint32_t* words, int i) {
+    FASTES_CALLABLE static f32 signs(const std::uint32_t* words, int i) {
         return float_of(0x3F800000u | ((words[i / 32] >> (i % 32) & 1u) << 31));
     }
     // Each byte to its level, a signed byte: the sign of bit 7, the magnitude in the table.
-    static u32 levels(u32 word) {
+    FASTES_CALLABLE static u32 levels(u32 word) {
         u32 result = 0;
-        for (int byte = 0; byte < 32; byte += 8) {
-            const int level = normal8_levels[word >> byte & 127u];
-            result |= static_cast<u32>((word >> byte & 128u) != 0 ? -level : level) % 256u << byte;
-        }
+        for (int p = 0; p < 4; ++p) result |= static_cast<u32>(level(word, p)) % 256u << 8 * p;
         return result;
+    }
+    FASTES_CALLABLE static int level(u32 word, int p) {  // of byte p
+        const int magnitude = normal8_levels[word >> 8 * p & 127u];
+        return (word >> 8 * p & 128u) != 0 ? -magnitude : magnitude;
     }
     // The levels of a word's bytes, lowest first, as floats; order_levels puts four such vectors into that order where
     // an instruction set finds them in another.
-    static void level_floats(u32 word, f32* z) {
-        const u32 bytes = levels(word);
-        for (int p = 0; p < 4; ++p) z[p] = static_cast<float>(static_cast<std::int8_t>(bytes >> 8 * p & 255u));
+    FASTES_CALLABLE static void level_floats(u32 word, f32* z) {
+        for (int p = 0; p < 4; ++p) z[p] = static_cast<float>(level(word, p));
     }
-    static void order_levels(f32*) {}
-    static f32 widen(const std::int8_t* p) { return static_cast<float>(*p); }
+    FASTES_CALLABLE static void order_levels(f32*) {}
+    FASTES_CALLABLE static f32 widen(const std::int8_t* p) { return static_cast<float>(*p); }
 
-    static f32 load(const float* p) { return *p; }
-    static u32 load_words(const std::uint32_t* p) { return *p; }
-    static void store_words(std::uint32_t* p, u32 a) { *p = a; }
-    static void store(float* p, f32 a) { *p = a; }
-    static void stream(float* p, f32 a) { store(p, a); }  // past the caches where that can be; fence() ends it
-    static void fence() {}
-    static void store(float16* p, f32 a) { p->bits = float16_bits(bits_of(a)); }
-    static void store(bfloat16* p, f32 a) { p->bits = bfloat16_bits(bits_of(a)); }
+    FASTES_CALLABLE static f32 load(const float* p) { return *p; }
+    FASTES_CALLABLE static u32 load_words(const std::uint32_t* p) { return *p; }
+    FASTES_CALLABLE static void store_words(std::uint32_t* p, u32 a) { *p = a; }
+    FASTES_CALLABLE static void store(float* p, f32 a) { *p = a; }
+    FASTES_CALLABLE static void stream(float* p, f32 a) {
+        store(p, a);
+    }  // past the caches where that can be; fence() ends it
+    FASTES_CALLABLE static void fence() {}
+    FASTES_CALLABLE static void store(float16* p, f32 a) { p->bits = float16_bits(bits_of(a)); }
+    FASTES_CALLABLE static void store(bfloat16* p, f32 a) { p->bits = bfloat16_bits(bits_of(a)); }
 };
 
 }  // namespace FASTES_ISA

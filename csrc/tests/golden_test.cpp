@@ -83,7 +83,12 @@ std::string philox(std::istream& line) {
     for (auto& word : counter) line >> word;
     for (auto& word : key) line >> word;
     std::vector<std::uint32_t> words(4);
-    kernels().philox(counter, 1, key[0] | std::uint64_t{key[1]} << 32, rounds, words.data());
+    const std::uint64_t both = key[0] | std::uint64_t{key[1]} << 32;
+    if (target.gpu) {
+        carry_out(device::philox(counter, 1, both, rounds, words.data()));
+    } else {
+        kernels().philox(counter, 1, both, rounds, words.data());
+    }
     return as_text(words);
 }
 
@@ -198,36 +203,47 @@ void check_file(const std::string& name, const std::function<std::string(std::is
         std::istringstream line(text);
         const std::string actual = compute(line), expected = rest_of(line);
         CHECK(!expected.empty() && actual == expected,
-              name + " on " + kernels().name + ", line: " + text.substr(0, 110));
+              name + " on " + (target.gpu ? "the simulated GPU" : kernels().name) + ", line: " + text.substr(0, 110));
         ++lines;
     }
     CHECK(lines >= 6, name + " holds too few lines or cannot be read");
 }
 
+void check_files() {
+    const auto type = next<std::string>;
+    const auto kind = [](std::istream& line) { return kind_of(next<std::string>(line)); };
+    check_file("philox4x32.txt", philox);
+    check_file("normal.txt", [](std::istream& line) { return normal(Kind::normal, line); });
+    check_file("perturb.txt", [&](std::istream& line) { return perturb(type(line), Kind::normal, line); });
+    check_file("weighted_sum.txt", [](std::istream& line) { return weighted_sum(Kind::normal, line); });
+    check_file("kinds_normal.txt", [&](std::istream& line) { return normal(kind(line), line); });
+    check_file("kinds_perturb.txt", [&](std::istream& line) {
+        const auto output = type(line);
+        return perturb(output, kind(line), line);
+    });
+    check_file("kinds_weighted_sum.txt", [&](std::istream& line) { return weighted_sum(kind(line), line); });
+    check_file("low_rank_factors.txt", low_rank_factors);
+    check_file("low_rank_perturb.txt", low_rank_perturb);
+    check_file("low_rank_sum.txt", low_rank_sum);
+    check_file("sgd_step.txt", sgd_step);
+    check_file("adam_step.txt", adam_step);
+    check_file("clipup_step.txt", clipup_step);
+}
+
 }  // namespace
 
 void test_golden() {
-    const auto type = next<std::string>;
-    const auto kind = [](std::istream& line) { return kind_of(next<std::string>(line)); };
     for (const auto& isa : isas_usable()) {
         select_isa(isa);
-        check_file("philox4x32.txt", philox);
-        check_file("normal.txt", [](std::istream& line) { return normal(Kind::normal, line); });
-        check_file("perturb.txt", [&](std::istream& line) { return perturb(type(line), Kind::normal, line); });
-        check_file("weighted_sum.txt", [](std::istream& line) { return weighted_sum(Kind::normal, line); });
-        check_file("kinds_normal.txt", [&](std::istream& line) { return normal(kind(line), line); });
-        check_file("kinds_perturb.txt", [&](std::istream& line) {
-            const auto output = type(line);
-            return perturb(output, kind(line), line);
-        });
-        check_file("kinds_weighted_sum.txt", [&](std::istream& line) { return weighted_sum(kind(line), line); });
-        check_file("low_rank_factors.txt", low_rank_factors);
-        check_file("low_rank_perturb.txt", low_rank_perturb);
-        check_file("low_rank_sum.txt", low_rank_sum);
-        check_file("sgd_step.txt", sgd_step);
-        check_file("adam_step.txt", adam_step);
-        check_file("clipup_step.txt", clipup_step);
+        check_files();
     }
+    for (const bool aligned : {false, true}) {
+        for (const std::uint32_t multiprocessors : {0u, 100u}) {  // 0: never more blocks than the elements give
+            target = {device::Processor{multiprocessors}, aligned, aligned ? 2u : 1u};
+            check_files();
+        }
+    }
+    target = {};
 }
 
 }  // namespace fastes::tests

@@ -65,7 +65,7 @@ void test_clipup_in_place() {
             const Noise noise{{3, 0, 1}, rows, 5, dim};
             const ClipUpState expected = noise.clipup_step(weights, {start, start}, step);  // both in place
             for (const int way : {0, 1, 2}) {
-                Unaligned<float> theta(start), velocity(start), other_theta(dim), other_velocity(dim);
+                Guarded<float> theta(start), velocity(start), other_theta(dim), other_velocity(dim);
                 step.theta_in = theta.data();
                 step.velocity_in = velocity.data();
                 step.theta_out = way == 1 ? theta.data() : other_theta.data();

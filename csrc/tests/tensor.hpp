@@ -14,22 +14,36 @@ struct Tensor {
     std::size_t size() const { return shape.m * shape.n; }
 
     std::vector<float> factors() const {
-        Unaligned<float> out(rows.size() * shape.factor_elements());
+        Guarded<float> out(rows.size() * shape.factor_elements());
+        if (target.gpu) {
+            carry_out(device::low_rank_factors(address, DeviceRows(rows).view(), shape, out.data()));
+            return out.values();
+        }
         low_rank_factors(address, row_keys(address, rows).data(), rows.size(), shape, out.data());
         return out.values();
     }
 
     template <class T>
     std::vector<T> perturb(const std::vector<float>& theta, const std::vector<float>& scales, OutputType type) const {
-        Unaligned<float> center(theta);
-        Unaligned<T> out(rows.size() * size());
+        Guarded<float> center(theta);
+        Guarded<T> out(rows.size() * size());
+        if (target.gpu) {
+            carry_out(device::low_rank_perturb(*target.gpu, address, DeviceRows(rows).view(), shape, center.data(),
+                                               scales.data(), out.data(), type));
+            return out.values();
+        }
         low_rank_perturb(address, row_keys(address, rows).data(), scales.data(), rows.size(), shape, center.data(),
                          out.data(), type);
         return out.values();
     }
 
     std::vector<float> sum(const std::vector<float>& weights) const {
-        Unaligned<float> out(size());
+        Guarded<float> out(size());
+        if (target.gpu) {
+            const DeviceRows numbers(rows);
+            carry_out(device::low_rank_sum(*target.gpu, address, {numbers.view(), weights.data()}, shape, out.data()));
+            return out.values();
+        }
         const auto keys = row_keys(address, rows);
         low_rank_sum(address, {keys.data(), weights.data(), rows.size()}, shape, out.data());
         return out.values();

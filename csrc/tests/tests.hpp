@@ -1,15 +1,20 @@
 // Counted checks that say what differed, and the kernels as functions from vectors to vectors.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "device/simulation.hpp"
 #include "fastes/dispatch.hpp"
 #include "fastes/passes.hpp"
+#include "fastes/plan.hpp"
 #include "fastes/threads.hpp"
 
 #define CHECK(condition, what)                                                                         \
@@ -52,25 +57,66 @@ void check_same(const std::vector<T>& expected, const std::vector<T>& actual, co
     CHECK(difference.empty(), what + ": " + difference);
 }
 
-// An array that begins one element after what suits a vector, with a mark on either side that no kernel may touch.
+// Where the functions below make their results: on the CPU, or on a GPU that the CPU simulates.
+struct Target {
+    std::optional<device::Processor> gpu;
+    bool aligned = false;         // arrays begin on 16 bytes, not one element later
+    std::uint32_t row_words = 1;  // of a row number in a GPU's memory
+};
+inline Target target;
+
+// An array with marks on either side that no kernel may touch.
 template <class T>
-class Unaligned {
+class Guarded {
 public:
-    explicit Unaligned(std::size_t count) : memory_(count + 2, mark) {}
-    explicit Unaligned(const std::vector<T>& values) : memory_(1, mark) {
-        memory_.insert(memory_.end(), values.begin(), values.end());
-        memory_.push_back(mark);
+    explicit Guarded(std::size_t count) : memory_(lead_ + count + lead_, mark) {}
+    explicit Guarded(const std::vector<T>& values) : Guarded(values.size()) {
+        std::copy(values.begin(), values.end(), memory_.begin() + lead_);
     }
-    T* data() { return memory_.data() + 1; }
+    T* data() { return memory_.data() + lead_; }
     std::vector<T> values() const {
-        if (memory_.front() != mark || memory_.back() != mark) CHECK(false, "written outside of an array");
-        return {memory_.begin() + 1, memory_.end() - 1};
+        const auto lead = static_cast<std::ptrdiff_t>(lead_);
+        const auto is_mark = [](T x) { return x == mark; };
+        if (!std::all_of(memory_.begin(), memory_.begin() + lead, is_mark) ||
+            !std::all_of(memory_.end() - lead, memory_.end(), is_mark)) {
+            CHECK(false, "written outside of an array");
+        }
+        return {memory_.begin() + lead, memory_.end() - lead};
     }
 
 private:
     static constexpr T mark{77};
+    std::ptrdiff_t lead_ = target.aligned ? 16 / sizeof(T) : 1;  // operator new aligns to 16 bytes
     std::vector<T> memory_;
 };
+
+// Row numbers as a GPU takes them.
+class DeviceRows {
+public:
+    explicit DeviceRows(const std::vector<std::uint32_t>& rows) : count_(rows.size()) {
+        for (const std::uint32_t row : rows) {
+            numbers_.push_back(row);
+            if (target.row_words == 2) numbers_.push_back(0xFFFFFFFFu);
+        }
+        numbers_.push_back(0);  // never empty
+    }
+    device::Rows view() const { return {numbers_.data(), target.row_words, count_}; }
+
+private:
+    std::vector<std::uint32_t> numbers_;
+    std::uint64_t count_;
+};
+
+inline void carry_out(const device::Plan& plan) {
+    constexpr std::size_t guard = 16;
+    std::vector<std::byte> scratch(plan.scratch_bytes + 2 * guard, std::byte{0xCB});
+    for (const device::Launch& launch : plan.launches(scratch.data() + guard)) device::simulate(launch);
+    for (std::size_t i = 0; i < guard; ++i) {
+        if (scratch[i] != std::byte{0xCB} || scratch[scratch.size() - 1 - i] != std::byte{0xCB}) {
+            CHECK(false, "written outside of the scratch memory");
+        }
+    }
+}
 
 // ramp(j) of csrc/testdata: exact in float32, between -8 and 8.
 inline float ramp(std::size_t j) {
@@ -116,7 +162,11 @@ struct Noise {
     std::size_t dim;
 
     std::vector<float> normal() const {  // of the first row
-        Unaligned<float> out(dim);
+        Guarded<float> out(dim);
+        if (target.gpu) {
+            carry_out(device::fill(address, {nullptr, 1, 1, rows[0]}, offset, dim, out.data()));
+            return out.values();
+        }
         const auto key = keys();
         spread([&](const Span& span) { kernels().fill(address, key[0], span, out.data()); });
         return out.values();
@@ -124,16 +174,26 @@ struct Noise {
 
     template <class T>
     std::vector<T> perturb(const std::vector<float>& theta, const std::vector<float>& scales, OutputType type) const {
-        Unaligned<float> center(theta);
-        Unaligned<T> out(rows.size() * dim);
+        Guarded<float> center(theta);
+        Guarded<T> out(rows.size() * dim);
         const auto key = keys();
         const Perturb args{center.data(), rows.data(), key.data(), scales.data(), rows.size(), out.data(), dim, type};
+        if (target.gpu) {
+            carry_out(device::perturb(*target.gpu, address, DeviceRows(rows).view(), offset, args));
+            return out.values();
+        }
         spread([&](const Span& span) { kernels().perturb(address, args, span); });
         return out.values();
     }
 
     std::vector<float> weighted_sum(const std::vector<float>& weights) const {
-        Unaligned<float> out(dim);
+        Guarded<float> out(dim);
+        if (target.gpu) {
+            const DeviceRows numbers(rows);
+            carry_out(
+                device::weighted_sum(*target.gpu, address, {numbers.view(), weights.data()}, offset, dim, out.data()));
+            return out.values();
+        }
         const auto key = keys();
         const WeightedRows weighted{key.data(), weights.data(), rows.size()};
         spread([&](const Span& span) { kernels().weighted_sum(address, weighted, span, out.data()); });
@@ -142,9 +202,14 @@ struct Noise {
 
     // `step` holds the numbers; its pointers are set here. In place, as a long run would do it.
     SgdState sgd_step(const std::vector<float>& weights, const SgdState& state, SgdStep step) const {
-        Unaligned<float> theta(state.theta), momentum(state.momentum);
+        Guarded<float> theta(state.theta), momentum(state.momentum);
         step.theta_in = step.theta_out = theta.data();
         if (!state.momentum.empty()) step.momentum_in = step.momentum_out = momentum.data();
+        if (target.gpu) {
+            const DeviceRows numbers(rows);
+            carry_out(device::sgd_step(*target.gpu, address, {numbers.view(), weights.data()}, offset, dim, step));
+            return {theta.values(), momentum.values()};
+        }
         const auto key = keys();
         const WeightedRows weighted{key.data(), weights.data(), rows.size()};
         spread([&](const Span& span) { kernels().sgd_step(address, weighted, span, step); });
@@ -152,10 +217,15 @@ struct Noise {
     }
 
     AdamState adam_step(const std::vector<float>& weights, const AdamState& state, AdamStep step) const {
-        Unaligned<float> theta(state.theta), m(state.m), v(state.v);
+        Guarded<float> theta(state.theta), m(state.m), v(state.v);
         step.theta_in = step.theta_out = theta.data();
         step.m_in = step.m_out = m.data();
         step.v_in = step.v_out = v.data();
+        if (target.gpu) {
+            const DeviceRows numbers(rows);
+            carry_out(device::adam_step(*target.gpu, address, {numbers.view(), weights.data()}, offset, dim, step));
+            return {theta.values(), m.values(), v.values()};
+        }
         const auto key = keys();
         const WeightedRows weighted{key.data(), weights.data(), rows.size()};
         spread([&](const Span& span) { kernels().adam_step(address, weighted, span, step); });
@@ -163,9 +233,14 @@ struct Noise {
     }
 
     ClipUpState clipup_step(const std::vector<float>& weights, const ClipUpState& state, ClipUpStep step) const {
-        Unaligned<float> theta(state.theta), velocity(state.velocity);
+        Guarded<float> theta(state.theta), velocity(state.velocity);
         step.theta_in = step.theta_out = theta.data();
         step.velocity_in = step.velocity_out = velocity.data();
+        if (target.gpu) {
+            const DeviceRows numbers(rows);
+            carry_out(device::clipup_step(*target.gpu, address, {numbers.view(), weights.data()}, offset, dim, step));
+            return {theta.values(), velocity.values()};
+        }
         const auto key = keys();
         fastes::clipup_step(address, {key.data(), weights.data(), rows.size()}, offset, dim, step);
         return {theta.values(), velocity.values()};
@@ -195,5 +270,6 @@ void test_clipup_in_place();
 void test_low_rank();
 void test_floating_point_environment();
 void test_fork();
+void test_device();
 
 }  // namespace fastes::tests

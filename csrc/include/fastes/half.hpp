@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "fastes/target.hpp"
+
 namespace fastes {
 inline namespace FASTES_ISA {
 
@@ -14,12 +16,12 @@ struct bfloat16 {
 };
 
 // x: the bits of a float32. A NaN keeps its sign and upper payload and is made quiet, as the instructions do.
-inline std::uint16_t bfloat16_bits(std::uint32_t x) {
+FASTES_CALLABLE inline std::uint16_t bfloat16_bits(std::uint32_t x) {
     if ((x & 0x7FFFFFFFu) > 0x7F800000u) return static_cast<std::uint16_t>((x >> 16) | 0x0040u);
     return static_cast<std::uint16_t>((x + 0x7FFFu + ((x >> 16) & 1u)) >> 16);
 }
 
-inline std::uint16_t float16_bits(std::uint32_t x) {
+FASTES_CALLABLE inline std::uint16_t float16_bits(std::uint32_t x) {
     const std::uint32_t sign = (x >> 16) & 0x8000u;
     const std::uint32_t magnitude = x & 0x7FFFFFFFu;
     std::uint32_t half;

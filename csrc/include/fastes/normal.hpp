@@ -17,32 +17,29 @@ inline namespace FASTES_ISA {
 inline constexpr float radius_scale = 0x1.fffffep-31f;
 inline constexpr float radius_offset = 0x1p-31f;
 inline constexpr float two_log_two = 0x1.62e430p0f;
-// -2 log(1 - n/2) = n + n^2 L(n) for n in (0, 1].
-inline constexpr float log_coefficients[9] = {
-    0x1.00001ep-2f,  0x1.5542fcp-4f, 0x1.01e912p-5f,  0x1.684526p-7f, 0x1.5bf774p-7f,
-    -0x1.2ebf56p-7f, 0x1.f8079cp-7f, -0x1.3caf4ep-7f, 0x1.be09cap-9f,
-};
-// x = (pi/4) 2^-31 w, |x| <= pi/4: sin x = x + x^3 S(x^2), cos x = 1 + x^2 C(x^2).
+// x = (pi/4) 2^-31 w, |x| <= pi/4.
 inline constexpr float angle_scale = 0x1.921fb6p-32f;
-inline constexpr float sin_coefficients[3] = {-0x1.555546p-3f, 0x1.11077ap-7f, -0x1.9954e8p-13f};
-inline constexpr float cos_coefficients[4] = {-0x1.000000p-1f, 0x1.55554ap-5f, -0x1.6c0c2ap-10f, 0x1.99e914p-16f};
 
 // -2 log u for the float 2u = a, the sign of a ignored; a in [2^-32, 2). Error <= 1.2 ulp.
 template <class V>
-[[gnu::always_inline]] inline typename V::f32 minus_two_log_half(typename V::f32 a) {
+FASTES_INLINE typename V::f32 minus_two_log_half(typename V::f32 a) {
     using f32 = typename V::f32;
-    const auto c = [](int k) { return V::set(log_coefficients[k]); };
+    // -2 log(1 - n/2) = n + n^2 L(n) for n in (0, 1].
+    constexpr float L[9] = {
+        0x1.00001ep-2f,  0x1.5542fcp-4f, 0x1.01e912p-5f,  0x1.684526p-7f, 0x1.5bf774p-7f,
+        -0x1.2ebf56p-7f, 0x1.f8079cp-7f, -0x1.3caf4ep-7f, 0x1.be09cap-9f,
+    };
     f32 exponent, mantissa;  // u = mantissa 2^exponent, mantissa in [1/2, 1)
     V::split(a, exponent, mantissa);
     const f32 n = V::fma(mantissa, V::set(-2.0f), V::set(2.0f));  // exact
     const f32 n2 = V::mul(n, n);
-    f32 even = V::fma(c(8), n2, c(6));  // even and odd powers apart: half the latency of one chain
-    f32 odd = V::fma(c(7), n2, c(5));
-    even = V::fma(even, n2, c(4));
-    odd = V::fma(odd, n2, c(3));
-    even = V::fma(even, n2, c(2));
-    odd = V::fma(odd, n2, c(1));
-    even = V::fma(even, n2, c(0));
+    f32 even = V::fma(V::set(L[8]), n2, V::set(L[6]));  // even and odd powers apart: half the latency of one chain
+    f32 odd = V::fma(V::set(L[7]), n2, V::set(L[5]));
+    even = V::fma(even, n2, V::set(L[4]));
+    odd = V::fma(odd, n2, V::set(L[3]));
+    even = V::fma(even, n2, V::set(L[2]));
+    odd = V::fma(odd, n2, V::set(L[1]));
+    even = V::fma(even, n2, V::set(L[0]));
     const f32 l = V::fma(n2, V::fma(odd, n, even), n);
     return V::fma(exponent, V::set(-two_log_two), l);
 }
@@ -50,21 +47,24 @@ template <class V>
 // Signed radius of a word: sqrt(-2 log u) with the sign of the word, so that the word's top bit chooses the half-plane.
 // Magnitude from 2^-11.5 to sqrt(64 log 2) = 6.66.
 template <class V>
-[[gnu::always_inline]] inline typename V::f32 radius(typename V::u32 word) {
+FASTES_INLINE typename V::f32 radius(typename V::u32 word) {
     const auto a = V::fma(V::from_signed(word), V::set(radius_scale), V::set(radius_offset));
     return V::with_sign_of(V::sqrt(minus_two_log_half<V>(a)), word);
 }
 
 // sin x and cos x of a word's angle x in [-pi/4, pi/4]. Errors <= 1.2 ulp.
 template <class V>
-[[gnu::always_inline]] inline void sin_cos(typename V::u32 word, typename V::f32& sin, typename V::f32& cos) {
+FASTES_INLINE void sin_cos(typename V::u32 word, typename V::f32& sin, typename V::f32& cos) {
+    // sin x = x + x^3 S(x^2), cos x = 1 + x^2 C(x^2).
+    constexpr float S[3] = {-0x1.555546p-3f, 0x1.11077ap-7f, -0x1.9954e8p-13f};
+    constexpr float C[4] = {-0x1.000000p-1f, 0x1.55554ap-5f, -0x1.6c0c2ap-10f, 0x1.99e914p-16f};
     const auto x = V::mul(V::from_signed(word), V::set(angle_scale));
     const auto x2 = V::mul(x, x);
-    auto s = V::fma(V::set(sin_coefficients[2]), x2, V::set(sin_coefficients[1]));
-    auto c = V::fma(V::set(cos_coefficients[3]), x2, V::set(cos_coefficients[2]));
-    s = V::fma(s, x2, V::set(sin_coefficients[0]));
-    c = V::fma(c, x2, V::set(cos_coefficients[1]));
-    c = V::fma(c, x2, V::set(cos_coefficients[0]));
+    auto s = V::fma(V::set(S[2]), x2, V::set(S[1]));
+    auto c = V::fma(V::set(C[3]), x2, V::set(C[2]));
+    s = V::fma(s, x2, V::set(S[0]));
+    c = V::fma(c, x2, V::set(C[1]));
+    c = V::fma(c, x2, V::set(C[0]));
     sin = V::fma(V::mul(x, x2), s, x);
     cos = V::fma(x2, c, V::set(1.0f));
 }
@@ -72,7 +72,7 @@ template <class V>
 // Unit vector of an angle word: (sin x, cos x), exchanged where the word is odd. With the radius' sign it covers the
 // circle: two half-planes, two signs of x, two orders.
 template <class V>
-[[gnu::always_inline]] inline void direction(typename V::u32 word, typename V::f32& first, typename V::f32& second) {
+FASTES_INLINE void direction(typename V::u32 word, typename V::f32& first, typename V::f32& second) {
     typename V::f32 sin, cos;
     sin_cos<V>(word, sin, cos);
     V::exchange_if_odd(word, sin, cos);
@@ -82,7 +82,7 @@ template <class V>
 
 // z[k]: element k of each block.
 template <class V>
-[[gnu::always_inline]] inline void normals(const typename V::u32* words, typename V::f32* z) {
+FASTES_INLINE void normals(const typename V::u32* words, typename V::f32* z) {
     for (int pair = 0; pair < 2; ++pair) {
         typename V::f32 first, second;
         const auto r = radius<V>(words[2 * pair]);

@@ -4,7 +4,8 @@
 
 #include <cstdint>
 
-#include "fastes/kernel_table.hpp"
+#include "fastes/steps.hpp"
+#include "fastes/target.hpp"
 
 namespace fastes {
 inline namespace FASTES_ISA {
@@ -16,7 +17,7 @@ struct SgdUpdate {
     std::uint64_t at;
 
     template <class V>
-    void operator()(std::int64_t position, typename V::f32 g) const {
+    FASTES_CALLABLE void operator()(std::int64_t position, typename V::f32 g) const {
         const std::uint64_t j = at + static_cast<std::uint64_t>(position);
         const auto theta = V::load(step.theta_in + j);
         const auto gradient = V::fma(V::set(step.l2), theta, V::neg(g));
@@ -38,7 +39,7 @@ struct AdamUpdate {
     std::uint64_t at;
 
     template <class V>
-    void operator()(std::int64_t position, typename V::f32 g) const {
+    FASTES_CALLABLE void operator()(std::int64_t position, typename V::f32 g) const {
         const std::uint64_t j = at + static_cast<std::uint64_t>(position);
         const auto theta = V::load(step.theta_in + j);
         const auto gradient = V::fma(V::set(step.l2), theta, V::neg(g));

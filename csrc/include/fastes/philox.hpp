@@ -13,7 +13,8 @@
 
 #include <cstdint>
 
-#include "fastes/kernel_table.hpp"
+#include "fastes/address.hpp"
+#include "fastes/target.hpp"
 
 namespace fastes {
 inline namespace FASTES_ISA {
@@ -26,7 +27,7 @@ inline constexpr int philox_rounds = 10;
 
 // counter: 4 words, replaced by the 4 output words. key: 2 words.
 template <int Rounds>
-inline void philox4x32(std::uint32_t* counter, std::uint32_t k0, std::uint32_t k1) {
+FASTES_CALLABLE inline void philox4x32(std::uint32_t* counter, std::uint32_t k0, std::uint32_t k1) {
     for (int round = 0; round < Rounds; ++round) {
         const std::uint64_t p0 = std::uint64_t{philox_m0} * counter[0];
         const std::uint64_t p1 = std::uint64_t{philox_m1} * counter[2];
@@ -52,7 +53,7 @@ struct RoundKeys {
     }
 };
 
-inline RowKey row_key(std::uint32_t row, std::uint32_t stream, const RoundKeys& keys) {
+FASTES_CALLABLE inline RowKey row_key(std::uint32_t row, std::uint32_t stream, const RoundKeys& keys) {
     const std::uint64_t p1 = std::uint64_t{philox_m1} * row;
     const auto word0 = static_cast<std::uint32_t>((p1 >> 32) ^ stream ^ keys.k0[0]);
     const std::uint64_t p0 = std::uint64_t{philox_m0} * word0;
@@ -70,7 +71,7 @@ struct BlockKeys {
     typename V::wide x0, x1, x2;
 
     BlockKeys() = default;
-    BlockKeys(std::uint32_t first_block, std::uint32_t generation, const RoundKeys& keys) {
+    FASTES_CALLABLE BlockKeys(std::uint32_t first_block, std::uint32_t generation, const RoundKeys& keys) {
         const auto p0 = V::mul_low(V::block_lanes(first_block), philox_m0);
         const auto word2 = V::xor2(V::high(p0), V::broadcast(generation ^ keys.k1[0]));
         const auto p1 = V::mul_low(word2, philox_m1);
@@ -83,8 +84,8 @@ struct BlockKeys {
 // words[g][k]: word k of blocks[g BlockStep] and rows[g RowStep]. G groups advance side by side so that the products of
 // one hide the latency of the other's.
 template <class V, int G, int BlockStep, int RowStep>
-[[gnu::always_inline]] inline void philox_side_by_side(const BlockKeys<V>* blocks, const RowKey* rows,
-                                                       const RoundKeys& keys, typename V::u32 (*words)[4]) {
+FASTES_INLINE void philox_side_by_side(const BlockKeys<V>* blocks, const RowKey* rows, const RoundKeys& keys,
+                                       typename V::u32 (*words)[4]) {
     using wide = typename V::wide;
     wide c0[G], c1[G], c2[G], c3[G];
     for (int g = 0; g < G; ++g) {
@@ -97,7 +98,7 @@ template <class V, int G, int BlockStep, int RowStep>
         c2[g] = V::xor2(V::high(p0), V::broadcast(row.c3));
         c3[g] = p0;
     }
-#pragma GCC unroll 8
+    FASTES_UNROLL
     for (int round = 3; round < philox_rounds - 1; ++round) {
         const wide k0 = V::broadcast(keys.k0[round]), k1 = V::broadcast(keys.k1[round]);
         for (int g = 0; g < G; ++g) {
@@ -123,15 +124,15 @@ template <class V, int G, int BlockStep, int RowStep>
 
 // One row of G groups of blocks.
 template <class V, int G>
-[[gnu::always_inline]] inline void philox_words(const BlockKeys<V>* blocks, const RowKey& row, const RoundKeys& keys,
-                                                typename V::u32 (*words)[4]) {
+FASTES_INLINE void philox_words(const BlockKeys<V>* blocks, const RowKey& row, const RoundKeys& keys,
+                                typename V::u32 (*words)[4]) {
     philox_side_by_side<V, G, 1, 0>(blocks, &row, keys, words);
 }
 
 // G rows of one group of blocks.
 template <class V, int G>
-[[gnu::always_inline]] inline void philox_rows(const BlockKeys<V>& blocks, const RowKey* rows, const RoundKeys& keys,
-                                               typename V::u32 (*words)[4]) {
+FASTES_INLINE void philox_rows(const BlockKeys<V>& blocks, const RowKey* rows, const RoundKeys& keys,
+                               typename V::u32 (*words)[4]) {
     philox_side_by_side<V, G, 0, 1>(&blocks, rows, keys, words);
 }
 

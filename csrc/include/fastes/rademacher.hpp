@@ -74,7 +74,7 @@ struct Rademacher {
     }
 
     // out[p]: nibble j holds bit 4 j + p of the four words.
-    static void transpose_bits(u32 a, u32 b, u32 c, u32 d, u32* out) {
+    FASTES_CALLABLE static void transpose_bits(u32 a, u32 b, u32 c, u32 d, u32* out) {
         constexpr std::uint32_t even = 0x55555555u, low = 0x33333333u;
         const u32 ab0 = V::select(even, a, V::template shift_left<1>(b));
         const u32 ab1 = V::select(even, V::template shift_right<1>(a), b);

@@ -1,0 +1,334 @@
+// Weighted sums of noise rows on a GPU: g_j = sum_k w_k eps[row_k, j], noise specification 1, section "Reduction
+// order".
+//
+// A thread owns some elements and goes through the rows in order, a chunk of 64 at a time, so the order is that of the
+// specification whatever the grid is. Where the elements alone do not fill the GPU, each chunk is a row of blocks of
+// its own, which leave totals that CombineTotals adds in order.
+#pragma once
+
+#include <cstdint>
+
+#include "fastes/clipup.hpp"
+#include "fastes/device/grid.hpp"
+#include "fastes/device/noise.hpp"
+#include "fastes/device/quad_lanes.hpp"
+#include "fastes/optimizer.hpp"
+#include "fastes/outputs.hpp"
+
+namespace fastes {
+inline namespace FASTES_ISA {
+
+inline constexpr std::uint32_t sum_threads = 256;
+
+struct SumRows {
+    RowNumbers rows;
+    const float* weights;
+    std::uint64_t count;
+};
+
+// The rows of one chunk.
+struct Chunk {
+    std::uint64_t begin;
+    std::uint32_t count;
+
+    FASTES_CALLABLE Chunk(const SumRows& rows, std::uint64_t number)
+        : begin(number * chunk_rows),
+          count(static_cast<std::uint32_t>(rows.count - begin < chunk_rows ? rows.count - begin : chunk_rows)) {}
+};
+
+// A row as the threads of a block share it.
+struct alignas(16) SharedRow {
+    std::uint32_t c0, c2, c3;
+    float weight;
+
+    FASTES_CALLABLE RowKey key() const { return {c0, c2, c3}; }
+    FASTES_CALLABLE static SharedRow of(const SumRows& rows, std::uint64_t k, const NoiseAddress& noise, float step) {
+        const RowKey key = row_key(rows.rows[k], noise);
+        return {static_cast<std::uint32_t>(key.c0), static_cast<std::uint32_t>(key.c2),
+                static_cast<std::uint32_t>(key.c3), rounded_product(rows.weights[k], step)};
+    }
+};
+
+// Shares: what one thread sums of a chunk, per kind of noise.
+//
+//     elements               of a thread; they begin at element first_element(block of the grid, thread, first block)
+//     steps                  of a chunk
+//     begin, load, work      as in grid.hpp, for step `part` of a chunk; work adds to sum
+
+// A block of Philox each: four elements.
+struct NormalShare {
+    using Noise = Normal<ScalarLanes>;
+    static constexpr std::uint32_t elements = 4, steps = 1;
+    static constexpr std::uint64_t blocks_of_grid_block = sum_threads;
+    struct Shared {
+        SharedRow rows[chunk_rows];
+    };
+
+    BlockKeys<ScalarLanes> block;
+
+    FASTES_CALLABLE static std::uint64_t first_element(std::uint64_t first_block, std::uint32_t thread) {
+        return (first_block + thread) * Noise::block_elements;
+    }
+    FASTES_CALLABLE void begin(std::uint64_t first_block, std::uint32_t thread, const NoiseAddress& noise, Shared&) {
+        block = {static_cast<std::uint32_t>(first_block + thread), noise.generation, noise.keys};
+    }
+    FASTES_CALLABLE void load(const SumRows& rows, const Chunk& chunk, std::uint32_t, std::uint32_t thread,
+                              const NoiseAddress& noise, Shared& shared) {
+        if (thread < chunk.count) shared.rows[thread] = SharedRow::of(rows, chunk.begin + thread, noise, Noise::step);
+    }
+    FASTES_INLINE void work(const Chunk& chunk, std::uint32_t, std::uint32_t, const NoiseAddress& noise,
+                            const Shared& shared, float* sum) const {
+        for (std::uint32_t k = 0; k < chunk.count; ++k) {
+            const SharedRow row = shared.rows[k];
+            std::uint32_t words[1][4];
+            philox_words<ScalarLanes, 1>(&block, row.key(), noise.keys, words);
+            float z[4];
+            normals<ScalarLanes>(words[0], z);
+            for (int i = 0; i < 4; ++i) sum[i] = fused_multiply_add(row.weight, z[i], sum[i]);
+        }
+    }
+};
+
+// A block of Philox each: sixteen elements. The levels lie once in each bank of shared memory, so that no two threads
+// of a warp wait for each other.
+struct Normal8Share {
+    using Noise = Normal8<ScalarLanes>;
+    static constexpr std::uint32_t elements = 16, steps = 1, banks = 32;
+    static constexpr std::uint64_t blocks_of_grid_block = sum_threads;
+    struct Shared {
+        SharedRow rows[chunk_rows];
+        float levels[256][banks];
+    };
+
+    BlockKeys<ScalarLanes> block;
+
+    FASTES_CALLABLE static std::uint64_t first_element(std::uint64_t first_block, std::uint32_t thread) {
+        return (first_block + thread) * Noise::block_elements;
+    }
+    FASTES_CALLABLE void begin(std::uint64_t first_block, std::uint32_t thread, const NoiseAddress& noise,
+                               Shared& shared) {
+        block = {static_cast<std::uint32_t>(first_block + thread), noise.generation, noise.keys};
+        for (std::uint32_t i = thread; i < 256 * banks; i += sum_threads) {
+            shared.levels[i / banks][i % banks] = static_cast<float>(ScalarLanes::level(i / banks, 0));
+        }
+    }
+    FASTES_CALLABLE void load(const SumRows& rows, const Chunk& chunk, std::uint32_t, std::uint32_t thread,
+                              const NoiseAddress& noise, Shared& shared) {
+        if (thread < chunk.count) shared.rows[thread] = SharedRow::of(rows, chunk.begin + thread, noise, Noise::step);
+    }
+    FASTES_INLINE void work(const Chunk& chunk, std::uint32_t, std::uint32_t thread, const NoiseAddress& noise,
+                            const Shared& shared, float* sum) const {
+        const float* levels = &shared.levels[0][thread % banks];
+        for (std::uint32_t k = 0; k < chunk.count; ++k) {
+            const SharedRow row = shared.rows[k];
+            std::uint32_t words[1][4];
+            philox_words<ScalarLanes, 1>(&block, row.key(), noise.keys, words);
+            for (int i = 0; i < 16; ++i) {
+                const std::uint32_t byte = words[0][i / 4] >> 8 * (i % 4) & 255u;
+                sum[i] = fused_multiply_add(row.weight, levels[banks * byte], sum[i]);
+            }
+        }
+    }
+};
+
+// A word each: 32 elements. Four threads make the words of a block's four rows for each other; then the four bits of an
+// element choose one of the 16 signed sums of four weights, as on the CPU.
+struct RademacherShare {
+    using Noise = Rademacher<ScalarLanes>;
+    static constexpr std::uint32_t elements = 32, steps = Noise::quads;
+    static constexpr std::uint64_t blocks_of_grid_block = sum_threads / 4;
+    struct Shared {
+        std::uint32_t words[4][sum_threads];  // of row, then of block and word
+        float sums[Noise::quads][16];
+    };
+    static_assert(sum_threads == 16 * Noise::quads);
+
+    BlockKeys<ScalarLanes> block;
+
+    FASTES_CALLABLE static std::uint64_t first_element(std::uint64_t first_block, std::uint32_t thread) {
+        return (first_block + thread / 4) * Noise::block_elements + 32 * (thread % 4);
+    }
+    FASTES_CALLABLE void begin(std::uint64_t first_block, std::uint32_t thread, const NoiseAddress& noise, Shared&) {
+        block = {static_cast<std::uint32_t>(first_block + thread / 4), noise.generation, noise.keys};
+    }
+    FASTES_CALLABLE void load(const SumRows& rows, const Chunk& chunk, std::uint32_t part, std::uint32_t thread,
+                              const NoiseAddress& noise, Shared& shared) {
+        if (part == 0) shared.sums[thread / 16][thread % 16] = signed_sum(rows, chunk, thread / 16, thread % 16);
+        if (4 * part >= chunk.count) return;
+        const std::uint32_t own = 4 * part + thread % 4;
+        const std::uint32_t k = own < chunk.count ? own : 4 * part;  // a missing row's weight is 0: any bits will do
+        std::uint32_t words[1][4];
+        philox_words<ScalarLanes, 1>(&block, row_key(rows.rows[chunk.begin + k], noise), noise.keys, words);
+        for (int i = 0; i < 4; ++i) shared.words[thread % 4][thread / 4 * 4 + i] = words[0][i];
+    }
+    FASTES_INLINE void work(const Chunk& chunk, std::uint32_t part, std::uint32_t thread, const NoiseAddress&,
+                            const Shared& shared, float* sum) const {
+        if (4 * part >= chunk.count) return;
+        std::uint32_t nibbles[4];
+        Noise::transpose_bits(shared.words[0][thread], shared.words[1][thread], shared.words[2][thread],
+                              shared.words[3][thread], nibbles);
+        const float* sums = shared.sums[part];
+        for (int j = 0; j < 8; ++j) {
+            for (int p = 0; p < 4; ++p) {
+                sum[4 * j + p] = rounded_sum(sum[4 * j + p], sums[nibbles[p] >> 4 * j & 15u]);
+            }
+        }
+    }
+
+private:
+    // (+-w0 +- w1) + (+-w2 +- w3) for four bits, that of the first row lowest.
+    FASTES_CALLABLE static float signed_sum(const SumRows& rows, const Chunk& chunk, std::uint32_t quad,
+                                            std::uint32_t bits) {
+        float w[4];
+        for (std::uint32_t r = 0; r < 4; ++r) {
+            const std::uint32_t k = 4 * quad + r;
+            w[r] = k < chunk.count ? rows.weights[chunk.begin + k] : 0.0f;
+            if ((bits >> r & 1u) != 0) w[r] = -w[r];
+        }
+        return rounded_sum(rounded_sum(w[0], w[1]), rounded_sum(w[2], w[3]));
+    }
+};
+
+// An optimizer's update of single elements, with its numbers.
+template <class Step, class Update>
+struct UpdateOutput {
+    Step step;
+
+    template <class V>
+    FASTES_CALLABLE void operator()(std::int64_t position, typename V::f32 g) const {
+        Update{step, 0}.template operator()<V>(position, g);
+    }
+};
+using SgdOutput = UpdateOutput<SgdStep, SgdUpdate>;
+using AdamOutput = UpdateOutput<AdamStep, AdamUpdate>;
+using GradientOutput = UpdateOutput<ClipUpStep, GradientUpdate>;
+
+// All chunks in order, the result to an output.
+template <class Share, class Output>
+struct WeightedSum {
+    static constexpr std::uint32_t threads = sum_threads;
+    using Shared = typename Share::Shared;
+    struct Params {
+        NoiseAddress noise;
+        SumRows rows;
+        std::uint64_t first, dim;
+        Output output;
+        bool aligned;
+    };
+
+    FASTES_CALLABLE WeightedSum(const Params& params, const Place& place, Shared& memory)
+        : p(params), at(place), shared(memory) {
+        share.begin(first_block(), at.thread, p.noise, shared);
+        for (std::uint32_t i = 0; i < Share::elements; ++i) total[i] = 0.0f;
+    }
+
+    FASTES_CALLABLE std::uint32_t steps() const {
+        return static_cast<std::uint32_t>((p.rows.count + chunk_rows - 1) / chunk_rows) * Share::steps;
+    }
+    FASTES_CALLABLE void load(std::uint32_t step) {
+        share.load(p.rows, Chunk(p.rows, step / Share::steps), step % Share::steps, at.thread, p.noise, shared);
+    }
+    FASTES_INLINE void work(std::uint32_t step) {
+        if (step % Share::steps == 0) {
+            for (std::uint32_t i = 0; i < Share::elements; ++i) sum[i] = 0.0f;
+        }
+        share.work(Chunk(p.rows, step / Share::steps), step % Share::steps, at.thread, p.noise, shared, sum);
+        if (step % Share::steps == Share::steps - 1) {
+            for (std::uint32_t i = 0; i < Share::elements; ++i) total[i] = rounded_sum(total[i], sum[i]);
+        }
+    }
+    FASTES_CALLABLE void finish() const {
+        const std::uint64_t element = Share::first_element(first_block(), at.thread);
+        const auto position = static_cast<std::int64_t>(element) - static_cast<std::int64_t>(p.first);
+        for (std::uint32_t i = 0; i < Share::elements; i += 4) {
+            emit_quad(total + i, position + i, p.dim, p.aligned, p.output);
+        }
+    }
+
+private:
+    FASTES_CALLABLE std::uint64_t first_block() const {
+        return p.first / Share::Noise::block_elements + at.block_x * Share::blocks_of_grid_block;
+    }
+
+    const Params& p;
+    Place at;
+    Shared& shared;
+    Share share;
+    float sum[Share::elements], total[Share::elements];
+};
+
+// The total of one chunk each row of blocks: totals[chunk - first_chunk][j].
+template <class Share>
+struct ChunkTotals {
+    static constexpr std::uint32_t threads = sum_threads;
+    using Shared = typename Share::Shared;
+    struct Params {
+        NoiseAddress noise;
+        SumRows rows;
+        std::uint64_t first, dim, first_chunk;
+        float* totals;
+        std::uint64_t stride;
+        bool aligned;
+    };
+
+    FASTES_CALLABLE ChunkTotals(const Params& params, const Place& place, Shared& memory)
+        : p(params), at(place), shared(memory), chunk(p.rows, p.first_chunk + at.block_y) {
+        share.begin(first_block(), at.thread, p.noise, shared);
+        for (std::uint32_t i = 0; i < Share::elements; ++i) sum[i] = 0.0f;
+    }
+
+    FASTES_CALLABLE std::uint32_t steps() const { return Share::steps; }
+    FASTES_CALLABLE void load(std::uint32_t step) { share.load(p.rows, chunk, step, at.thread, p.noise, shared); }
+    FASTES_INLINE void work(std::uint32_t step) { share.work(chunk, step, at.thread, p.noise, shared, sum); }
+    FASTES_CALLABLE void finish() const {
+        const std::uint64_t element = Share::first_element(first_block(), at.thread);
+        const auto position = static_cast<std::int64_t>(element) - static_cast<std::int64_t>(p.first);
+        for (std::uint32_t i = 0; i < Share::elements; i += 4) {
+            emit_quad(sum + i, position + i, p.dim, p.aligned, Copy{p.totals + at.block_y * p.stride});
+        }
+    }
+
+private:
+    FASTES_CALLABLE std::uint64_t first_block() const {
+        return p.first / Share::Noise::block_elements + at.block_x * Share::blocks_of_grid_block;
+    }
+
+    const Params& p;
+    Place at;
+    Shared& shared;
+    Chunk chunk;
+    Share share;
+    float sum[Share::elements];
+};
+
+// Adds totals in order, after those of earlier launches in `before`, if any, and hands on the result.
+template <class Output>
+struct CombineTotals : OneStep {
+    static constexpr std::uint32_t threads = 256;
+    struct Params {
+        const float* totals;  // [chunks][stride], stride a multiple of 4
+        const float* before;  // [stride] or null
+        std::uint64_t chunks, stride, dim;
+        Output output;
+        bool aligned;
+    };
+
+    FASTES_CALLABLE CombineTotals(const Params& params, const Place& place, Shared&) : p(params), at(place) {}
+
+    FASTES_CALLABLE void finish() const {
+        const std::uint64_t j = 4 * (std::uint64_t{at.block_x} * threads + at.thread);
+        if (j >= p.dim) return;
+        auto g = p.before == nullptr ? QuadLanes::set(0.0f) : QuadLanes::load(p.before + j);
+        for (std::uint64_t c = 0; c < p.chunks; ++c) {
+            g = QuadLanes::add(g, QuadLanes::load(p.totals + c * p.stride + j));
+        }
+        emit_quad(g.x, static_cast<std::int64_t>(j), p.dim, p.aligned, p.output);
+    }
+
+private:
+    const Params& p;
+    Place at;
+};
+
+}  // namespace FASTES_ISA
+}  // namespace fastes

@@ -1,0 +1,48 @@
+// What becomes of values as they are made: functors of a position and a vector of V::width elements there.
+#pragma once
+
+#include <cstdint>
+
+#include "fastes/target.hpp"
+
+namespace fastes {
+inline namespace FASTES_ISA {
+
+struct Copy {
+    float* out;
+
+    template <class V>
+    FASTES_CALLABLE void operator()(std::int64_t position, typename V::f32 x) const {
+        V::store(out + position, x);
+    }
+};
+
+template <class K>
+struct Fill {
+    float* out;
+
+    template <class V>
+    FASTES_CALLABLE void operator()(std::int64_t position, typename V::f32 x) const {
+        V::store(out + position, K::step == 1.0f ? x : V::mul(x, V::set(K::step)));
+    }
+};
+
+template <class T, bool past_caches>
+struct PerturbRow {
+    const float* theta;
+    T* out;
+    float scale;
+
+    template <class V>
+    FASTES_CALLABLE void operator()(std::int64_t position, typename V::f32 epsilon) const {
+        const auto perturbed = V::fma(V::set(scale), epsilon, V::load(theta + position));
+        if constexpr (past_caches) {
+            V::stream(out + position, perturbed);
+        } else {
+            V::store(out + position, perturbed);
+        }
+    }
+};
+
+}  // namespace FASTES_ISA
+}  // namespace fastes
