@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <initializer_list>
-#include <limits>
+#include <stdexcept>
 #include <type_traits>
 #include <utility>
 
@@ -94,36 +94,33 @@ struct Ending {
     bool aligned;
 };
 
-// Elements of the totals of one chunk in memory.
-std::uint64_t totals_stride(std::uint64_t dim) {
-    return ceil_div(dim, 4) * 4;
-}
+// Chunks of a sum that are split over blocks: how many have their totals in memory at a time. After the totals comes,
+// where they do not all fit, the sum so far.
+struct Split {
+    std::uint64_t dim, chunks, together;
 
-// Chunks whose totals are in memory at a time, where chunks are split over blocks.
-std::uint64_t chunks_together(const Processor& processor, std::uint64_t dim, std::uint64_t chunks) {
-    return std::clamp<std::uint64_t>(processor.totals_bytes / (totals_stride(dim) * sizeof(float)), 1,
-                                     std::min(chunks, largest_grid_y));
-}
+    Split(const Processor& processor, std::uint64_t dim_, std::uint64_t chunks_, std::uint64_t limit = largest_grid_y)
+        : dim(dim_),
+          chunks(chunks_),
+          together(std::clamp<std::uint64_t>(processor.scratch_bytes / (stride() * sizeof(float)), 1,
+                                             std::min(chunks, limit))) {}
 
-// Scratch of a sum whose chunks are split: the totals, then, where they come in several parts, the sum so far.
-std::uint64_t totals_floats(const Processor& processor, std::uint64_t dim, std::uint64_t chunks) {
-    const std::uint64_t together = chunks_together(processor, dim, chunks);
-    return totals_stride(dim) * (together + (together < chunks ? 1 : 0));
-}
+    std::uint64_t stride() const { return ceil_div(dim, 4) * 4; }
+    std::uint64_t floats() const { return stride() * (together + (together < chunks ? 1 : 0)); }
+};
 
-// Launches that make totals of chunks, `make(first chunk, chunks, totals)` each, and add them in order.
+// Launches that make totals of chunks, make(launches, first chunk, chunks) each time, and add them in order.
 template <class Output, class Make>
-std::vector<Launch> combined(const Processor& processor, std::uint64_t dim, std::uint64_t chunks,
-                             const Ending<Output>& ending, float* totals, const Make& make) {
-    const std::uint64_t together = chunks_together(processor, dim, chunks), stride = totals_stride(dim);
-    float* so_far = totals + together * stride;
+std::vector<Launch> combined(const Split& split, const Ending<Output>& ending, float* totals, const Make& make) {
+    const std::uint64_t dim = split.dim, stride = split.stride();
+    const std::uint64_t blocks = ceil_div(ceil_div(dim, 4), CombineTotals<Output>::threads);
+    float* so_far = totals + split.together * stride;
     std::vector<Launch> launches;
-    for (std::uint64_t chunk = 0; chunk < chunks; chunk += together) {
-        const std::uint64_t count = std::min(together, chunks - chunk);
-        const std::uint64_t blocks = ceil_div(ceil_div(dim, 4), CombineTotals<Output>::threads);
+    for (std::uint64_t chunk = 0; chunk < split.chunks; chunk += split.together) {
+        const std::uint64_t count = std::min(split.together, split.chunks - chunk);
         const float* before = chunk == 0 ? nullptr : so_far;
-        launches.push_back(make(chunk, count, totals));
-        if (chunk + count < chunks) {
+        make(launches, chunk, count);
+        if (chunk + count < split.chunks) {
             launches.push_back(launch<CombineTotals<Copy>>("weighted_sum_combine", blocks, 1,
                                                            {totals, before, count, stride, dim, Copy{so_far}, true}));
         } else {
@@ -144,7 +141,7 @@ Plan sum(const Processor& processor, const Address& address, const Weighted& wei
         const std::uint64_t grid_x = ceil_div(noise_blocks, Share::blocks_of_grid_block);
         const std::uint64_t chunks = ceil_div(weighted.rows.count, chunk_rows);
         const NoiseAddress noise(address);
-        const SumRows rows{row_numbers(weighted.rows), weighted.weights, weighted.rows.count};
+        const WeightedNumbers rows{row_numbers(weighted.rows), weighted.weights, weighted.rows.count};
         const std::string kind = name_of(address.kind);
         const bool quads_aligned = first % 4 == 0;
         if (chunks < 2 || grid_x * sum_threads >= processor.multiprocessors * resident_threads) {
@@ -152,13 +149,15 @@ Plan sum(const Processor& processor, const Address& address, const Weighted& wei
                 std::string(ending.name) + "_" + kind, grid_x, 1,
                 {noise, rows, first, dim, ending.output, quads_aligned && ending.aligned}));
         }
-        return {totals_floats(processor, dim, chunks) * sizeof(float), [=](void* scratch) {
-                    const auto make = [&](std::uint64_t chunk, std::uint64_t count, float* totals) {
-                        return launch<ChunkTotals<Share>>(
-                            "chunk_totals_" + kind, grid_x, count,
-                            {noise, rows, first, dim, chunk, totals, totals_stride(dim), quads_aligned});
-                    };
-                    return combined(processor, dim, chunks, ending, static_cast<float*>(scratch), make);
+        const Split split(processor, dim, chunks);
+        return {split.floats() * sizeof(float), [=](void* scratch) {
+                    auto* totals = static_cast<float*>(scratch);
+                    return combined(split, ending, totals,
+                                    [&](auto& launches, std::uint64_t chunk, std::uint64_t count) {
+                                        launches.push_back(launch<ChunkTotals<Share>>(
+                                            "chunk_totals_" + kind, grid_x, count,
+                                            {noise, rows, first, dim, chunk, totals, split.stride(), quads_aligned}));
+                                    });
                 }};
     });
 }
@@ -171,7 +170,28 @@ float root_scale(std::size_t rank) {
 }
 
 LowRankShape low_rank_shape(const LowRank& shape) {
-    return {shape.m, shape.n, shape.rank, shape.first};
+    if (shape.rank > largest_rank) {
+        throw std::invalid_argument("rank must be at most " + std::to_string(largest_rank) + " on a GPU, not " +
+                                    std::to_string(shape.rank) + ".");
+    }
+    return {shape.m, shape.n, static_cast<std::uint32_t>(shape.rank)};
+}
+
+Rows some_of(const Rows& rows, std::uint64_t first, std::uint64_t count) {
+    return {rows.numbers + first * rows.words, rows.words, count};
+}
+
+// Rows whose factors lie in scratch memory at a time, a multiple of `step`.
+std::uint64_t rows_together(const Processor& processor, const LowRank& shape, std::uint64_t rows, std::uint64_t step) {
+    const std::uint64_t fitting = processor.scratch_bytes / (shape.factor_elements() * sizeof(float));
+    return std::min(std::max(fitting / step, std::uint64_t{1}) * step, ceil_div(rows, step) * step);
+}
+
+void push_factors(std::vector<Launch>& launches, const Address& address, const Rows& rows, const LowRank& shape,
+                  float* factors) {
+    for (Launch& fill : low_rank_factors(address, rows, shape, factors).launches(nullptr)) {
+        launches.push_back(std::move(fill));
+    }
 }
 
 }  // namespace
@@ -199,8 +219,13 @@ Plan perturb(const Processor& processor, const Address& address, const Rows& row
             return without_scratch(launch<PerturbMembers<Quad, T>>(
                 std::string("perturb_") + name_of(address.kind) + "_" + name_of(args.type),
                 ceil_div(span.quads(), PerturbMembers<Quad, T>::threads), ceil_div(rows.count, together),
-                {NoiseAddress(address), row_numbers(rows), span, rows.count, together, args.theta, args.scales,
-                 static_cast<T*>(args.out), whole}));
+                {NoiseAddress(address),
+                 {row_numbers(rows), args.scales, rows.count},
+                 span,
+                 together,
+                 args.theta,
+                 static_cast<T*>(args.out),
+                 whole}));
         });
     });
 }
@@ -263,45 +288,85 @@ Plan low_rank_factors(const Address& address, const Rows& rows, const LowRank& s
 
 Plan low_rank_perturb(const Processor& processor, const Address& address, const Rows& rows, const LowRank& shape,
                       const float* theta, const float* scales, void* out, OutputType type) {
-    return with_kind(address.kind, [&]<class Quad, class Share>() {
-        return with_type(type, [&]<class T>() {
-            using Body = LowRankPerturb<Quad, T>;
-            const LowRankShape sides = low_rank_shape(shape);
-            const std::uint64_t together = members_of_block(processor, sides.tiles() * Body::threads, rows.count);
-            const bool whole = shape.n % 4 == 0 && aligned({theta, out});
-            return without_scratch(
-                launch<Body>(std::string("low_rank_perturb_") + name_of(address.kind) + "_" + name_of(type),
-                             sides.tiles(), ceil_div(rows.count, together),
-                             {NoiseAddress(address), row_numbers(rows), sides, rows.count, together, theta, scales,
-                              static_cast<T*>(out), root_scale(shape.rank), whole}));
-        });
-    });
+    const LowRankShape sides = low_rank_shape(shape);
+    const std::uint64_t together = rows_together(processor, shape, rows.count, 2);
+    const float root = root_scale(shape.rank);
+    const std::uint64_t scratch_bytes = together * shape.factor_elements() * sizeof(float);
+    return {scratch_bytes, [=](void* scratch) {
+                auto* factors = static_cast<float*>(scratch);
+                std::vector<Launch> launches;
+                for (std::uint64_t first = 0; first < rows.count; first += together) {
+                    const Rows some = some_of(rows, first, std::min(together, rows.count - first));
+                    push_factors(launches, address, some, shape, factors);
+                    with_type(type, [&]<class T>() {
+                        using Body = LowRankPerturb<T>;
+                        const std::uint64_t blocks = sides.tiles() * Body::threads;
+                        const std::uint64_t members = members_of_block(processor, blocks, some.count);
+                        T* to = static_cast<T*>(out) + first * shape.m * shape.n;
+                        const bool whole = shape.n % 4 == 0 && aligned({theta, out});
+                        launches.push_back(launch<Body>(std::string("low_rank_perturb_") + name_of(type), sides.tiles(),
+                                                        ceil_div(some.count, members),
+                                                        {{row_numbers(some), scales + first, some.count},
+                                                         sides,
+                                                         members,
+                                                         factors,
+                                                         theta,
+                                                         to,
+                                                         root,
+                                                         whole}));
+                    });
+                }
+                return launches;
+            }};
 }
 
 Plan low_rank_sum(const Processor& processor, const Address& address, const Weighted& weighted, const LowRank& shape,
                   float* out) {
-    return with_kind(address.kind, [&]<class Quad, class Share>() -> Plan {
-        using Body = LowRankSum<Quad>;
-        const LowRankShape sides = low_rank_shape(shape);
-        const NoiseAddress noise(address);
-        const SumRows rows{row_numbers(weighted.rows), weighted.weights, weighted.rows.count};
-        const std::uint64_t chunks = ceil_div(weighted.rows.count, chunk_rows), dim = shape.m * shape.n;
-        const float root = root_scale(shape.rank);
-        const std::string kernel = std::string("low_rank_sum_") + name_of(address.kind);
-        const bool whole = shape.n % 4 == 0;
-        if (chunks < 2 || sides.tiles() * Body::threads >= processor.multiprocessors * resident_threads) {
-            return without_scratch(launch<Body>(
-                kernel, sides.tiles(), 1, {noise, rows, sides, 0, chunks, out, dim, root, whole && aligned({out})}));
-        }
-        const Ending<Copy> ending{"weighted_sum", {out}, aligned({out})};
-        return {totals_floats(processor, dim, chunks) * sizeof(float), [=](void* scratch) {
-                    const auto make = [&](std::uint64_t chunk, std::uint64_t count, float* totals) {
-                        return launch<Body>(kernel, sides.tiles(), count,
-                                            {noise, rows, sides, chunk, 1, totals, totals_stride(dim), root, whole});
-                    };
-                    return combined(processor, dim, chunks, ending, static_cast<float*>(scratch), make);
+    const LowRankShape sides = low_rank_shape(shape);
+    const std::uint64_t count = weighted.rows.count, chunks = ceil_div(count, chunk_rows), dim = shape.m * shape.n;
+    const std::uint64_t together = rows_together(processor, shape, count, chunk_rows);
+    const std::uint64_t factor_bytes = ceil_div(together * shape.factor_elements() * sizeof(float), 16) * 16;
+    const float root = root_scale(shape.rank);
+    // Factors of rows [first, first + some), then the sums of their chunks, `chunks_of_block` each row of blocks.
+    const auto push = [=](std::vector<Launch>& launches, std::uint64_t first, std::uint64_t some,
+                          std::uint64_t chunks_of_block, float* factors, float* totals, std::uint64_t stride,
+                          bool onward) {
+        const Rows rows = some_of(weighted.rows, first, some);
+        if (some > 0) push_factors(launches, address, rows, shape, factors);
+        const std::uint64_t grid_y = std::max<std::uint64_t>(ceil_div(ceil_div(some, chunk_rows), chunks_of_block), 1);
+        launches.push_back(launch<LowRankSum>("low_rank_sum", sides.tiles(), grid_y,
+                                              {{row_numbers(rows), weighted.weights + first, some},
+                                               sides,
+                                               chunks_of_block,
+                                               factors,
+                                               totals,
+                                               stride,
+                                               root,
+                                               onward,
+                                               shape.n % 4 == 0 && aligned({totals})}));
+    };
+    if (chunks < 2 || sides.tiles() * LowRankSum::threads >= processor.multiprocessors * resident_threads) {
+        return {factor_bytes, [=](void* scratch) {
+                    std::vector<Launch> launches;
+                    for (std::uint64_t first = 0; first == 0 || first < count; first += together) {
+                        push(launches, first, std::min(together, count - first), std::max<std::uint64_t>(chunks, 1),
+                             static_cast<float*>(scratch), out, dim, first > 0);
+                        if (together == 0) break;
+                    }
+                    return launches;
                 }};
-    });
+    }
+    const Split split(processor, dim, chunks, std::min(together / chunk_rows, largest_grid_y));
+    return {factor_bytes + split.floats() * sizeof(float), [=](void* scratch) {
+                auto* factors = static_cast<float*>(scratch);
+                auto* totals = reinterpret_cast<float*>(static_cast<std::byte*>(scratch) + factor_bytes);
+                const Ending<Copy> ending{"weighted_sum", {out}, aligned({out})};
+                return combined(split, ending, totals, [&](auto& launches, std::uint64_t chunk, std::uint64_t some) {
+                    const std::uint64_t first = chunk * chunk_rows;
+                    push(launches, first, std::min(some * chunk_rows, count - first), 1, factors, totals,
+                         split.stride(), false);
+                });
+            }};
 }
 
 Plan philox(const std::uint32_t* counters, std::uint64_t count, std::uint64_t key, int rounds, std::uint32_t* out) {

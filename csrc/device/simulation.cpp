@@ -1,5 +1,6 @@
 #include "device/simulation.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <stdexcept>
@@ -27,10 +28,11 @@ void simulate_block(const typename Body::Params& parameters, std::uint32_t x, st
     for (std::uint32_t thread = 0; thread < Body::threads; ++thread) {
         threads.emplace_back(parameters, Place{x, y, thread}, *shared);
     }
+    // Backwards in between: what a thread does before they wait must not depend on another's doing it before.
     const std::uint32_t steps = threads.front().steps();
     for (std::uint32_t step = 0; step < steps; ++step) {
         for (Body& body : threads) body.load(step);
-        for (Body& body : threads) body.work(step);
+        std::for_each(threads.rbegin(), threads.rend(), [step](Body& body) { body.work(step); });
     }
     for (Body& body : threads) {
         if (body.steps() != steps) throw std::logic_error("threads of a block wait for each other unequally often");

@@ -48,6 +48,17 @@ FASTES_CALLABLE inline float fused_multiply_add(float a, float b, float c) {
 #endif
 }
 
+// All 64 bits. Compilers for GPUs make a product of 64 bits of it, which is more, and have to be told.
+FASTES_CALLABLE inline std::uint64_t product(std::uint32_t a, std::uint32_t b) {
+#if defined(__CUDA_ARCH__)
+    unsigned long long p;
+    asm("mul.wide.u32 %0, %1, %2;" : "=l"(p) : "r"(a), "r"(b));
+    return p;
+#else
+    return std::uint64_t{a} * b;
+#endif
+}
+
 // Rounded once each, whatever a compiler for GPUs would like to contract or approximate.
 FASTES_CALLABLE inline float rounded_sum(float a, float b) {
 #if defined(__CUDA_ARCH__)
@@ -81,6 +92,16 @@ FASTES_CALLABLE inline float rounded_root(float a) {
 #endif
 }
 
+FASTES_CALLABLE inline std::uint16_t rounded_half(float a) {
+#if defined(__CUDA_ARCH__)
+    std::uint16_t half;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half) : "f"(a));
+    return half;
+#else
+    return float16_bits(bits_of(a));
+#endif
+}
+
 struct ScalarLanes {
     static constexpr int width = 1;
     static constexpr int interleave = 1;      // groups in flight
@@ -94,7 +115,7 @@ struct ScalarLanes {
     FASTES_CALLABLE static wide block_lanes(std::uint32_t first) { return first; }
     FASTES_CALLABLE static wide broadcast(std::uint64_t x) { return x; }
     FASTES_CALLABLE static u32 broadcast32(std::uint32_t x) { return x; }
-    FASTES_CALLABLE static wide mul_low(wide a, std::uint32_t m) { return (a & 0xFFFFFFFFu) * m; }
+    FASTES_CALLABLE static wide mul_low(wide a, std::uint32_t m) { return product(static_cast<std::uint32_t>(a), m); }
     FASTES_CALLABLE static wide high(wide a) { return a >> 32; }
     FASTES_CALLABLE static wide xor2(wide a, wide b) { return a ^ b; }
     FASTES_CALLABLE static wide xor3(wide a, wide b, wide c) { return a ^ b ^ c; }
@@ -175,7 +196,7 @@ struct ScalarLanes {
         store(p, a);
     }  // past the caches where that can be; fence() ends it
     FASTES_CALLABLE static void fence() {}
-    FASTES_CALLABLE static void store(float16* p, f32 a) { p->bits = float16_bits(bits_of(a)); }
+    FASTES_CALLABLE static void store(float16* p, f32 a) { p->bits = rounded_half(a); }
     FASTES_CALLABLE static void store(bfloat16* p, f32 a) { p->bits = bfloat16_bits(bits_of(a)); }
 };
 

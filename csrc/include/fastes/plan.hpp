@@ -30,7 +30,8 @@ struct Plan {
 // What decides how work is cut, never what results are.
 struct Processor {
     std::uint32_t multiprocessors;
-    std::uint64_t totals_bytes = std::uint64_t{64} << 20;  // of chunks that are in memory at a time
+    std::uint64_t scratch_bytes = std::uint64_t{64}
+                                  << 20;  // of each kind of partial result that is in memory at a time
 };
 
 // K row numbers in the GPU's memory, as uint32 or as int64 whose lower halves count; or one row that is known here.
@@ -61,6 +62,7 @@ Plan adam_step(const Processor& processor, const Address& address, const Weighte
 Plan clipup_step(const Processor& processor, const Address& address, const Weighted& rows, std::uint64_t first,
                  std::uint64_t dim, const ClipUpStep& step);
 
+// Low rank throws std::invalid_argument for a rank above 2^25.
 Plan low_rank_factors(const Address& address, const Rows& rows, const LowRank& shape, float* out);
 Plan low_rank_perturb(const Processor& processor, const Address& address, const Rows& rows, const LowRank& shape,
                       const float* theta, const float* scales, void* out, OutputType type);

@@ -6,6 +6,7 @@
 #include "fastes/device/grid.hpp"
 #include "fastes/device/noise.hpp"
 #include "fastes/device/quad_lanes.hpp"
+#include "fastes/device/rows.hpp"
 #include "fastes/outputs.hpp"
 
 namespace fastes {
@@ -46,40 +47,84 @@ private:
 // out[k][j] = theta[j] + scales[k] epsilon[rows[k], first + j]. Neighbours in the list with the same row, as the two
 // members of a mirrored pair are, share one making of their noise.
 template <class Quad, class T>
-struct PerturbMembers : OneStep {
+struct PerturbMembers {
     static constexpr std::uint32_t threads = 256;
+    static constexpr std::uint32_t members_of_step = chunk_rows;
+    struct Shared {
+        SharedRow rows[members_of_step];
+    };
     struct Params {
         NoiseAddress noise;
-        RowNumbers rows;
+        WeightedNumbers members;  // rows and scales
         QuadSpan span;
-        std::uint64_t member_count, members_of_block;
-        const float* theta;   // [span.count]
-        const float* scales;  // [member_count]
-        T* out;               // [member_count][span.count]
+        std::uint64_t members_of_block;
+        const float* theta;  // [span.count]
+        T* out;              // [members.count][span.count]
         bool aligned;
     };
 
-    FASTES_CALLABLE PerturbMembers(const Params& params, const Place& place, Shared&) : p(params), at(place) {}
-
-    FASTES_CALLABLE void finish() const {
-        const std::uint64_t i = std::uint64_t{at.block_x} * threads + at.thread;
-        if (i >= p.span.quads()) return;
-        const std::uint64_t begin = at.block_y * p.members_of_block;
-        float z[4] = {};
-        std::uint32_t made = 0;
-        for (std::uint64_t k = begin; k < begin + p.members_of_block && k < p.member_count; ++k) {
-            const std::uint32_t row = p.rows[k];
-            if (k == begin || row != made) quad_values<Quad>(p.span.number(i), row, p.noise, z);
-            made = row;
-            const float scale = rounded_product(p.scales[k], Quad::Noise::step);
-            emit_quad(z, p.span.position(i), p.span.count, p.aligned,
-                      PerturbRow<T, false>{p.theta, p.out + k * p.span.count, scale});
-        }
+    FASTES_CALLABLE PerturbMembers(const Params& params, const Place& place, Shared& memory)
+        : p(params),
+          at(place),
+          shared(memory),
+          quad(std::uint64_t{at.block_x} * threads + at.thread),
+          block(static_cast<std::uint32_t>(p.span.number(quad) / quads_of_block<Quad>), p.noise.generation,
+                p.noise.keys),
+          position(p.span.position(quad)),
+          whole(p.aligned && position >= 0 && position + 4 <= static_cast<std::int64_t>(p.span.count)) {
+        if (whole) center = QuadLanes::load(p.theta + position);
     }
 
+    FASTES_CALLABLE std::uint32_t steps() const {
+        return static_cast<std::uint32_t>((end() - begin() + members_of_step - 1) / members_of_step);
+    }
+    FASTES_CALLABLE void load(std::uint32_t step) {
+        const std::uint64_t member = begin() + std::uint64_t{step} * members_of_step + at.thread;
+        if (at.thread < members_of_step && member < end()) {
+            shared.rows[at.thread] = SharedRow::of(p.members, member, p.noise, Quad::Noise::step);
+        }
+    }
+    FASTES_CALLABLE void work(std::uint32_t step) {
+        if (quad >= p.span.quads()) return;
+        const std::uint64_t first = begin() + std::uint64_t{step} * members_of_step;
+        const auto count =
+            static_cast<std::uint32_t>(end() - first < members_of_step ? end() - first : members_of_step);
+        T* out = p.out + first * p.span.count;
+        float z[4] = {};
+        std::uint32_t made = 0;
+        for (std::uint32_t k = 0; k < count; ++k, out += p.span.count) {
+            const SharedRow row = shared.rows[k];
+            if (k == 0 || row.c0 != made) {  // c0 is another for every row
+                std::uint32_t words[1][4];
+                philox_words<ScalarLanes, 1>(&block, row.key(), p.noise.keys, words);
+                Quad::values(words[0], static_cast<std::uint32_t>(p.span.number(quad) % quads_of_block<Quad>), z);
+                made = row.c0;
+            }
+            if (whole) {
+                const QuadLanes::f32 epsilon{{z[0], z[1], z[2], z[3]}};
+                QuadLanes::store(out + position, QuadLanes::fma(QuadLanes::set(row.weight), epsilon, center));
+            } else {
+                emit_quad(z, position, p.span.count, false, PerturbRow<T, false>{p.theta, out, row.weight});
+            }
+        }
+    }
+    FASTES_CALLABLE void finish() const {}
+
 private:
+    FASTES_CALLABLE std::uint64_t begin() const { return at.block_y * p.members_of_block; }
+    FASTES_CALLABLE std::uint64_t end() const {
+        const std::uint64_t rest = p.members.count - begin();
+        return begin() + (rest < p.members_of_block ? rest : p.members_of_block);
+    }
+
     const Params& p;
     Place at;
+    Shared& shared;
+    std::uint64_t quad;
+    BlockKeys<ScalarLanes> block;
+    std::int64_t position;
+    bool whole;  // all four elements are wanted and aligned
+    QuadLanes::f32 center{};
 };
 
 }  // namespace FASTES_ISA

@@ -9,20 +9,16 @@
 #include "fastes/device/sum.hpp"
 #include "fastes/device/tests.hpp"
 
-#define FASTES_DEVICE_KERNELS_OF_KIND(X, kind, Quad, Share)               \
-    X(fill_##kind, FillRows<Quad>)                                        \
-    X(perturb_##kind##_float32, PerturbMembers<Quad, float>)              \
-    X(perturb_##kind##_float16, PerturbMembers<Quad, float16>)            \
-    X(perturb_##kind##_bfloat16, PerturbMembers<Quad, bfloat16>)          \
-    X(weighted_sum_##kind, WeightedSum<Share, Copy>)                      \
-    X(sgd_step_##kind, WeightedSum<Share, SgdOutput>)                     \
-    X(adam_step_##kind, WeightedSum<Share, AdamOutput>)                   \
-    X(clipup_gradient_##kind, WeightedSum<Share, GradientOutput>)         \
-    X(chunk_totals_##kind, ChunkTotals<Share>)                            \
-    X(low_rank_perturb_##kind##_float32, LowRankPerturb<Quad, float>)     \
-    X(low_rank_perturb_##kind##_float16, LowRankPerturb<Quad, float16>)   \
-    X(low_rank_perturb_##kind##_bfloat16, LowRankPerturb<Quad, bfloat16>) \
-    X(low_rank_sum_##kind, LowRankSum<Quad>)
+#define FASTES_DEVICE_KERNELS_OF_KIND(X, kind, Quad, Share)       \
+    X(fill_##kind, FillRows<Quad>)                                \
+    X(perturb_##kind##_float32, PerturbMembers<Quad, float>)      \
+    X(perturb_##kind##_float16, PerturbMembers<Quad, float16>)    \
+    X(perturb_##kind##_bfloat16, PerturbMembers<Quad, bfloat16>)  \
+    X(weighted_sum_##kind, WeightedSum<Share, Copy>)              \
+    X(sgd_step_##kind, WeightedSum<Share, SgdOutput>)             \
+    X(adam_step_##kind, WeightedSum<Share, AdamOutput>)           \
+    X(clipup_gradient_##kind, WeightedSum<Share, GradientOutput>) \
+    X(chunk_totals_##kind, ChunkTotals<Share>)
 
 #define FASTES_DEVICE_KERNELS(X)                                                  \
     FASTES_DEVICE_KERNELS_OF_KIND(X, normal, NormalQuad, NormalShare)             \
@@ -32,6 +28,10 @@
     X(sgd_step_combine, CombineTotals<SgdOutput>)                                 \
     X(adam_step_combine, CombineTotals<AdamOutput>)                               \
     X(clipup_gradient_combine, CombineTotals<GradientOutput>)                     \
+    X(low_rank_perturb_float32, LowRankPerturb<float>)                            \
+    X(low_rank_perturb_float16, LowRankPerturb<float16>)                          \
+    X(low_rank_perturb_bfloat16, LowRankPerturb<bfloat16>)                        \
+    X(low_rank_sum, LowRankSum)                                                   \
     X(clipup_sums, ClipUpSums)                                                    \
     X(clipup_scales, ClipUpScales)                                                \
     X(clipup_apply, ClipUpApply)                                                  \

@@ -92,6 +92,7 @@ FASTES_INLINE void emit_quad(const float* z, std::int64_t position, std::uint64_
     if (aligned && position >= 0 && position + 4 <= end) {
         return sink.template operator()<QuadLanes>(position, QuadLanes::f32{{z[0], z[1], z[2], z[3]}});
     }
+    FASTES_UNROLL
     for (int k = 0; k < 4; ++k) {
         if (position + k >= 0 && position + k < end) sink.template operator()<ScalarLanes>(position + k, z[k]);
     }

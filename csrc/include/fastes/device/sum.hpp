@@ -12,6 +12,7 @@
 #include "fastes/device/grid.hpp"
 #include "fastes/device/noise.hpp"
 #include "fastes/device/quad_lanes.hpp"
+#include "fastes/device/rows.hpp"
 #include "fastes/optimizer.hpp"
 #include "fastes/outputs.hpp"
 
@@ -19,35 +20,6 @@ namespace fastes {
 inline namespace FASTES_ISA {
 
 inline constexpr std::uint32_t sum_threads = 256;
-
-struct SumRows {
-    RowNumbers rows;
-    const float* weights;
-    std::uint64_t count;
-};
-
-// The rows of one chunk.
-struct Chunk {
-    std::uint64_t begin;
-    std::uint32_t count;
-
-    FASTES_CALLABLE Chunk(const SumRows& rows, std::uint64_t number)
-        : begin(number * chunk_rows),
-          count(static_cast<std::uint32_t>(rows.count - begin < chunk_rows ? rows.count - begin : chunk_rows)) {}
-};
-
-// A row as the threads of a block share it.
-struct alignas(16) SharedRow {
-    std::uint32_t c0, c2, c3;
-    float weight;
-
-    FASTES_CALLABLE RowKey key() const { return {c0, c2, c3}; }
-    FASTES_CALLABLE static SharedRow of(const SumRows& rows, std::uint64_t k, const NoiseAddress& noise, float step) {
-        const RowKey key = row_key(rows.rows[k], noise);
-        return {static_cast<std::uint32_t>(key.c0), static_cast<std::uint32_t>(key.c2),
-                static_cast<std::uint32_t>(key.c3), rounded_product(rows.weights[k], step)};
-    }
-};
 
 // Shares: what one thread sums of a chunk, per kind of noise.
 //
@@ -72,7 +44,7 @@ struct NormalShare {
     FASTES_CALLABLE void begin(std::uint64_t first_block, std::uint32_t thread, const NoiseAddress& noise, Shared&) {
         block = {static_cast<std::uint32_t>(first_block + thread), noise.generation, noise.keys};
     }
-    FASTES_CALLABLE void load(const SumRows& rows, const Chunk& chunk, std::uint32_t, std::uint32_t thread,
+    FASTES_CALLABLE void load(const WeightedNumbers& rows, const Chunk& chunk, std::uint32_t, std::uint32_t thread,
                               const NoiseAddress& noise, Shared& shared) {
         if (thread < chunk.count) shared.rows[thread] = SharedRow::of(rows, chunk.begin + thread, noise, Noise::step);
     }
@@ -94,6 +66,7 @@ struct NormalShare {
 struct Normal8Share {
     using Noise = Normal8<ScalarLanes>;
     static constexpr std::uint32_t elements = 16, steps = 1, banks = 32;
+    static_assert(banks * sizeof(float) == 1u << 7);
     static constexpr std::uint64_t blocks_of_grid_block = sum_threads;
     struct Shared {
         SharedRow rows[chunk_rows];
@@ -112,20 +85,25 @@ struct Normal8Share {
             shared.levels[i / banks][i % banks] = static_cast<float>(ScalarLanes::level(i / banks, 0));
         }
     }
-    FASTES_CALLABLE void load(const SumRows& rows, const Chunk& chunk, std::uint32_t, std::uint32_t thread,
+    FASTES_CALLABLE void load(const WeightedNumbers& rows, const Chunk& chunk, std::uint32_t, std::uint32_t thread,
                               const NoiseAddress& noise, Shared& shared) {
         if (thread < chunk.count) shared.rows[thread] = SharedRow::of(rows, chunk.begin + thread, noise, Noise::step);
     }
     FASTES_INLINE void work(const Chunk& chunk, std::uint32_t, std::uint32_t thread, const NoiseAddress& noise,
                             const Shared& shared, float* sum) const {
-        const float* levels = &shared.levels[0][thread % banks];
+        const auto* levels = reinterpret_cast<const char*>(&shared.levels[0][0]);
+        const std::uint32_t bank = thread % banks * sizeof(float);
         for (std::uint32_t k = 0; k < chunk.count; ++k) {
             const SharedRow row = shared.rows[k];
             std::uint32_t words[1][4];
             philox_words<ScalarLanes, 1>(&block, row.key(), noise.keys, words);
+            FASTES_UNROLL
             for (int i = 0; i < 16; ++i) {
-                const std::uint32_t byte = words[0][i / 4] >> 8 * (i % 4) & 255u;
-                sum[i] = fused_multiply_add(row.weight, levels[banks * byte], sum[i]);
+                const std::uint32_t word = words[0][i / 4];
+                // Byte i % 4 of the word, times the bytes of a row of levels.
+                const std::uint32_t shifted = i % 4 == 0 ? word << 7 : word >> (8 * (i % 4) - 7);
+                const float level = *reinterpret_cast<const float*>(levels + ((shifted & 255u << 7) | bank));
+                sum[i] = fused_multiply_add(row.weight, level, sum[i]);
             }
         }
     }
@@ -151,7 +129,7 @@ struct RademacherShare {
     FASTES_CALLABLE void begin(std::uint64_t first_block, std::uint32_t thread, const NoiseAddress& noise, Shared&) {
         block = {static_cast<std::uint32_t>(first_block + thread / 4), noise.generation, noise.keys};
     }
-    FASTES_CALLABLE void load(const SumRows& rows, const Chunk& chunk, std::uint32_t part, std::uint32_t thread,
+    FASTES_CALLABLE void load(const WeightedNumbers& rows, const Chunk& chunk, std::uint32_t part, std::uint32_t thread,
                               const NoiseAddress& noise, Shared& shared) {
         if (part == 0) shared.sums[thread / 16][thread % 16] = signed_sum(rows, chunk, thread / 16, thread % 16);
         if (4 * part >= chunk.count) return;
@@ -168,6 +146,7 @@ struct RademacherShare {
         Noise::transpose_bits(shared.words[0][thread], shared.words[1][thread], shared.words[2][thread],
                               shared.words[3][thread], nibbles);
         const float* sums = shared.sums[part];
+        FASTES_UNROLL
         for (int j = 0; j < 8; ++j) {
             for (int p = 0; p < 4; ++p) {
                 sum[4 * j + p] = rounded_sum(sum[4 * j + p], sums[nibbles[p] >> 4 * j & 15u]);
@@ -177,7 +156,7 @@ struct RademacherShare {
 
 private:
     // (+-w0 +- w1) + (+-w2 +- w3) for four bits, that of the first row lowest.
-    FASTES_CALLABLE static float signed_sum(const SumRows& rows, const Chunk& chunk, std::uint32_t quad,
+    FASTES_CALLABLE static float signed_sum(const WeightedNumbers& rows, const Chunk& chunk, std::uint32_t quad,
                                             std::uint32_t bits) {
         float w[4];
         for (std::uint32_t r = 0; r < 4; ++r) {
@@ -210,7 +189,7 @@ struct WeightedSum {
     using Shared = typename Share::Shared;
     struct Params {
         NoiseAddress noise;
-        SumRows rows;
+        WeightedNumbers rows;
         std::uint64_t first, dim;
         Output output;
         bool aligned;
@@ -219,6 +198,7 @@ struct WeightedSum {
     FASTES_CALLABLE WeightedSum(const Params& params, const Place& place, Shared& memory)
         : p(params), at(place), shared(memory) {
         share.begin(first_block(), at.thread, p.noise, shared);
+        FASTES_UNROLL
         for (std::uint32_t i = 0; i < Share::elements; ++i) total[i] = 0.0f;
     }
 
@@ -230,16 +210,19 @@ struct WeightedSum {
     }
     FASTES_INLINE void work(std::uint32_t step) {
         if (step % Share::steps == 0) {
+            FASTES_UNROLL
             for (std::uint32_t i = 0; i < Share::elements; ++i) sum[i] = 0.0f;
         }
         share.work(Chunk(p.rows, step / Share::steps), step % Share::steps, at.thread, p.noise, shared, sum);
         if (step % Share::steps == Share::steps - 1) {
+            FASTES_UNROLL
             for (std::uint32_t i = 0; i < Share::elements; ++i) total[i] = rounded_sum(total[i], sum[i]);
         }
     }
     FASTES_CALLABLE void finish() const {
         const std::uint64_t element = Share::first_element(first_block(), at.thread);
         const auto position = static_cast<std::int64_t>(element) - static_cast<std::int64_t>(p.first);
+        FASTES_UNROLL
         for (std::uint32_t i = 0; i < Share::elements; i += 4) {
             emit_quad(total + i, position + i, p.dim, p.aligned, p.output);
         }
@@ -264,7 +247,7 @@ struct ChunkTotals {
     using Shared = typename Share::Shared;
     struct Params {
         NoiseAddress noise;
-        SumRows rows;
+        WeightedNumbers rows;
         std::uint64_t first, dim, first_chunk;
         float* totals;
         std::uint64_t stride;
@@ -274,6 +257,7 @@ struct ChunkTotals {
     FASTES_CALLABLE ChunkTotals(const Params& params, const Place& place, Shared& memory)
         : p(params), at(place), shared(memory), chunk(p.rows, p.first_chunk + at.block_y) {
         share.begin(first_block(), at.thread, p.noise, shared);
+        FASTES_UNROLL
         for (std::uint32_t i = 0; i < Share::elements; ++i) sum[i] = 0.0f;
     }
 
@@ -283,6 +267,7 @@ struct ChunkTotals {
     FASTES_CALLABLE void finish() const {
         const std::uint64_t element = Share::first_element(first_block(), at.thread);
         const auto position = static_cast<std::int64_t>(element) - static_cast<std::int64_t>(p.first);
+        FASTES_UNROLL
         for (std::uint32_t i = 0; i < Share::elements; i += 4) {
             emit_quad(sum + i, position + i, p.dim, p.aligned, Copy{p.totals + at.block_y * p.stride});
         }

@@ -48,7 +48,7 @@ struct WordsOnly {
     using Shared = NormalShare::Shared;
     struct Params {
         NoiseAddress noise;
-        SumRows rows;
+        WeightedNumbers rows;
         std::uint32_t* out;  // [blocks of the grid][threads]
     };
 
