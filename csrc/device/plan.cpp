@@ -16,8 +16,8 @@
 namespace fastes::device {
 namespace {
 
-// Threads that a multiprocessor has work for at a time.
-constexpr std::uint64_t resident_threads = 2048;
+// Times over that a grid should fill a GPU, so that its last blocks, which do not, are a small part of it.
+constexpr std::uint64_t fillings = 4;
 constexpr std::uint64_t largest_grid_y = 65535;
 
 std::uint64_t ceil_div(std::uint64_t a, std::uint64_t b) {
@@ -77,10 +77,16 @@ Plan without_scratch(Launch only) {
     return {0, [only = std::move(only)](void*) { return std::vector<Launch>{only}; }};
 }
 
+// Threads that fill a GPU as often as that.
+std::uint64_t filling(const Processor& processor, std::uint64_t resident_threads) {
+    return processor.multiprocessors * resident_threads * fillings;
+}
+
 // Members that one row of blocks takes, an even number so that mirrored pairs stay together: more where there is work
 // enough for all multiprocessors, because theta is then read less often.
-std::uint64_t members_of_block(const Processor& processor, std::uint64_t threads, std::uint64_t members) {
-    const std::uint64_t wanted = processor.multiprocessors * resident_threads * 4;  // a few waves of blocks
+std::uint64_t members_of_block(const Processor& processor, std::uint64_t threads, std::uint64_t members,
+                               std::uint64_t resident_threads) {
+    const std::uint64_t wanted = filling(processor, resident_threads);
     std::uint64_t together = 8;
     while (together > 2 && threads * ceil_div(members, together) < wanted) together /= 2;
     return std::max(together, ceil_div(ceil_div(members, largest_grid_y), 2) * 2);
@@ -144,7 +150,7 @@ Plan sum(const Processor& processor, const Address& address, const Weighted& wei
         const WeightedNumbers rows{row_numbers(weighted.rows), weighted.weights, weighted.rows.count};
         const std::string kind = name_of(address.kind);
         const bool quads_aligned = first % 4 == 0;
-        if (chunks < 2 || grid_x * sum_threads >= processor.multiprocessors * resident_threads) {
+        if (chunks < 2 || grid_x * sum_threads >= filling(processor, Share::resident_threads)) {
             return without_scratch(launch<WeightedSum<Share, Output>>(
                 std::string(ending.name) + "_" + kind, grid_x, 1,
                 {noise, rows, first, dim, ending.output, quads_aligned && ending.aligned}));
@@ -213,7 +219,8 @@ Plan perturb(const Processor& processor, const Address& address, const Rows& row
     return with_kind(address.kind, [&]<class Quad, class Share>() {
         return with_type(args.type, [&]<class T>() {
             const QuadSpan span{first, args.stride};
-            const std::uint64_t together = members_of_block(processor, span.quads(), rows.count);
+            const std::uint64_t together =
+                members_of_block(processor, span.quads(), rows.count, PerturbMembers<Quad, T>::resident_threads);
             const bool whole =
                 first % 4 == 0 && (rows.count == 1 || args.stride % 4 == 0) && aligned({args.theta, args.out});
             return without_scratch(launch<PerturbMembers<Quad, T>>(
@@ -300,8 +307,8 @@ Plan low_rank_perturb(const Processor& processor, const Address& address, const 
                     push_factors(launches, address, some, shape, factors);
                     with_type(type, [&]<class T>() {
                         using Body = LowRankPerturb<T>;
-                        const std::uint64_t blocks = sides.tiles() * Body::threads;
-                        const std::uint64_t members = members_of_block(processor, blocks, some.count);
+                        const std::uint64_t members = members_of_block(processor, sides.tiles() * Body::threads,
+                                                                       some.count, LowRankTile::resident_threads);
                         T* to = static_cast<T*>(out) + first * shape.m * shape.n;
                         const bool whole = shape.n % 4 == 0 && aligned({theta, out});
                         launches.push_back(launch<Body>(std::string("low_rank_perturb_") + name_of(type), sides.tiles(),
@@ -345,7 +352,7 @@ Plan low_rank_sum(const Processor& processor, const Address& address, const Weig
                                                onward,
                                                shape.n % 4 == 0 && aligned({totals})}));
     };
-    if (chunks < 2 || sides.tiles() * LowRankSum::threads >= processor.multiprocessors * resident_threads) {
+    if (chunks < 2 || sides.tiles() * LowRankSum::threads >= filling(processor, LowRankTile::resident_threads)) {
         return {factor_bytes, [=](void* scratch) {
                     std::vector<Launch> launches;
                     for (std::uint64_t first = 0; first == 0 || first < count; first += together) {

@@ -49,7 +49,7 @@ private:
 template <class Quad, class T>
 struct PerturbMembers {
     static constexpr std::uint32_t threads = 256;
-    static constexpr std::uint32_t members_of_step = chunk_rows;
+    static constexpr std::uint32_t members_of_step = chunk_rows, resident_threads = 1536;
     struct Shared {
         SharedRow rows[members_of_step];
     };

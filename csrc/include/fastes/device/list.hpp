@@ -6,8 +6,8 @@
 #include "fastes/device/clipup.hpp"
 #include "fastes/device/elements.hpp"
 #include "fastes/device/low_rank.hpp"
+#include "fastes/device/probes.hpp"
 #include "fastes/device/sum.hpp"
-#include "fastes/device/tests.hpp"
 
 #define FASTES_DEVICE_KERNELS_OF_KIND(X, kind, Quad, Share)       \
     X(fill_##kind, FillRows<Quad>)                                \

@@ -26,7 +26,7 @@ struct LowRankShape {
 // A tile of 64 x 64, of which each of 256 threads has rows i .. i + 3 and columns j .. j + 3. It takes eight components
 // at a time: a column of A and of B each.
 struct LowRankTile {
-    static constexpr std::uint32_t side = 64, threads = 256, depth = 8;
+    static constexpr std::uint32_t side = 64, threads = 256, depth = 8, resident_threads = 1024;
     struct Shared {
         alignas(16) float a[depth][side], b[depth][side];
     };

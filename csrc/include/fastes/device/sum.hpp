@@ -23,14 +23,15 @@ inline constexpr std::uint32_t sum_threads = 256;
 
 // Shares: what one thread sums of a chunk, per kind of noise.
 //
-//     elements               of a thread; they begin at element first_element(block of the grid, thread, first block)
+//     elements               of a thread; they begin at element first_element(first block of the grid's, thread)
+//     resident_threads       that a multiprocessor of today's GPUs holds at a time, by registers and shared memory
 //     steps                  of a chunk
 //     begin, load, work      as in grid.hpp, for step `part` of a chunk; work adds to sum
 
 // A block of Philox each: four elements.
 struct NormalShare {
     using Noise = Normal<ScalarLanes>;
-    static constexpr std::uint32_t elements = 4, steps = 1;
+    static constexpr std::uint32_t elements = 4, steps = 1, resident_threads = 2048;
     static constexpr std::uint64_t blocks_of_grid_block = sum_threads;
     struct Shared {
         SharedRow rows[chunk_rows];
@@ -65,7 +66,7 @@ struct NormalShare {
 // of a warp wait for each other.
 struct Normal8Share {
     using Noise = Normal8<ScalarLanes>;
-    static constexpr std::uint32_t elements = 16, steps = 1, banks = 32;
+    static constexpr std::uint32_t elements = 16, steps = 1, resident_threads = 1024, banks = 32;
     static_assert(banks * sizeof(float) == 1u << 7);
     static constexpr std::uint64_t blocks_of_grid_block = sum_threads;
     struct Shared {
@@ -113,7 +114,7 @@ struct Normal8Share {
 // element choose one of the 16 signed sums of four weights, as on the CPU.
 struct RademacherShare {
     using Noise = Rademacher<ScalarLanes>;
-    static constexpr std::uint32_t elements = 32, steps = Noise::quads;
+    static constexpr std::uint32_t elements = 32, steps = Noise::quads, resident_threads = 512;
     static constexpr std::uint64_t blocks_of_grid_block = sum_threads / 4;
     struct Shared {
         std::uint32_t words[4][sum_threads];  // of row, then of block and word

@@ -1,4 +1,4 @@
-// Kernels for tests and benchmarks of the noise itself on a GPU.
+// Kernels that show the noise itself on a GPU, to tests and benchmarks.
 #pragma once
 
 #include <cstdint>
