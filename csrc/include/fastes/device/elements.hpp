@@ -64,14 +64,14 @@ struct PerturbMembers {
     };
 
     FASTES_CALLABLE PerturbMembers(const Params& params, const Place& place, Shared& memory)
-        : p(params),
-          at(place),
-          shared(memory),
-          quad(std::uint64_t{at.block_x} * threads + at.thread),
-          block(static_cast<std::uint32_t>(p.span.number(quad) / quads_of_block<Quad>), p.noise.generation,
-                p.noise.keys),
-          position(p.span.position(quad)),
-          whole(p.aligned && position >= 0 && position + 4 <= static_cast<std::int64_t>(p.span.count)) {
+        : p(params), at(place), shared(memory) {
+        const std::uint64_t i = std::uint64_t{at.block_x} * threads + at.thread, quad = p.span.number(i);
+        const auto count = static_cast<std::int64_t>(p.span.count);
+        position = p.span.position(i);
+        wanted = position < count;
+        whole = p.aligned && position >= 0 && position + 4 <= count;
+        part = static_cast<std::uint32_t>(quad % quads_of_block<Quad>);
+        block = {static_cast<std::uint32_t>(quad / quads_of_block<Quad>), p.noise.generation, p.noise.keys};
         if (whole) center = QuadLanes::load(p.theta + position);
     }
 
@@ -85,7 +85,7 @@ struct PerturbMembers {
         }
     }
     FASTES_CALLABLE void work(std::uint32_t step) {
-        if (quad >= p.span.quads()) return;
+        if (!wanted) return;
         const std::uint64_t first = begin() + std::uint64_t{step} * members_of_step;
         const auto count =
             static_cast<std::uint32_t>(end() - first < members_of_step ? end() - first : members_of_step);
@@ -97,7 +97,7 @@ struct PerturbMembers {
             if (k == 0 || row.c0 != made) {  // c0 is another for every row
                 std::uint32_t words[1][4];
                 philox_words<ScalarLanes, 1>(&block, row.key(), p.noise.keys, words);
-                Quad::values(words[0], static_cast<std::uint32_t>(p.span.number(quad) % quads_of_block<Quad>), z);
+                Quad::values(words[0], part, z);
                 made = row.c0;
             }
             if (whole) {
@@ -120,10 +120,10 @@ private:
     const Params& p;
     Place at;
     Shared& shared;
-    std::uint64_t quad;
-    BlockKeys<ScalarLanes> block;
     std::int64_t position;
-    bool whole;  // all four elements are wanted and aligned
+    std::uint32_t part;  // of the block of Philox
+    bool wanted, whole;  // some of the four elements; all of them, and aligned
+    BlockKeys<ScalarLanes> block;
     QuadLanes::f32 center{};
 };
 

@@ -1,0 +1,42 @@
+"""What a GPU may compute with floats: only what IEEE 754 rounds exactly (docs/noise-spec.md), read from PTX.
+
+A list of what is allowed, so that an instruction nobody thought of is reported.
+"""
+
+from __future__ import annotations
+
+import re
+
+# On floats of any width; atomic sums and matrix units too, whose order is nobody's.
+ARITHMETIC = re.compile(
+    r"(abs|add|atom|cos|cvt|div|ex2|fma|lg2|mad|max|min|mma|mul|neg|rcp|red|redux|rsqrt|sin|sqrt|sub|tanh|wgmma|wmma)"
+    r"\..*\bb?f\d+"
+)
+ALLOWED = re.compile(
+    r"fma\.rn\.f32"
+    r"|(add|sub|mul|div|sqrt)\.rn\.f(32|64)"
+    r"|cvt\.rn\.f(32|64)\.[su](8|16|32|64)"
+    r"|cvt\.rn\.f32\.f64|cvt\.rn\.b?f16\.f32"
+    r"|cvt\.f64\.f32"  # exact
+    r"|(abs|neg|max|min)\.f(32|64)"  # no rounding
+)
+REQUIRED = "mul.wide.u32"  # Philox: both halves of a product in one instruction
+INSTRUCTION = re.compile(r"^\s*(?:@!?%\w+\s+)?([a-z][a-z0-9_.:]+)\s", re.MULTILINE)
+
+
+def contract_problems(ptx: str) -> list[str]:
+    """What breaks the contract in a PTX text, one sentence per instruction; empty if nothing does."""
+    instructions = INSTRUCTION.findall(ptx)
+    problems = [
+        f"{name} ({instructions.count(name)} times) is not an operation that IEEE 754 rounds exactly"
+        for name in sorted(set(instructions))
+        if ".ftz" in name or (ARITHMETIC.match(name) and not ALLOWED.fullmatch(name))
+    ]
+    if REQUIRED not in instructions:
+        problems.append(f"{REQUIRED} is missing: Philox's products take several instructions")
+    return problems
+
+
+def entry_names(ptx: str) -> list[str]:
+    """The kernels in a PTX text."""
+    return re.findall(r"\.entry\s+(\w+)", ptx)
