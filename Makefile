@@ -5,17 +5,24 @@ BIN := $(VENV)/bin
 BUILD := build/cpp
 # Environment variables, because they reach the isolated build too; the second is for pip 25.3 and later.
 PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet
-SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(shell git ls-files csrc src 2>/dev/null)
-CXX_FILES = $(shell git ls-files '*.cpp' '*.hpp' '*.inl')
+SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(shell git ls-files cmake csrc cuda src 2>/dev/null)
+CXX_FILES = $(shell git ls-files '*.cpp' '*.hpp' '*.inl' '*.cu')
+CUDA_BUILT = $(shell ls $(VENV)/lib/python3*/site-packages/fastes/_cuda.*.so 2>/dev/null)
+CUDA_TESTS = $(shell grep -rlE --include='test_*.py' 'mark\.cuda|conformance\.device' python_tests)
+
+# $(call cpp_build,folder,further settings,target)
+define cpp_build
+	$(BIN)/cmake -S . -B $(1) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DFASTES_BUILD_PYTHON=OFF -DFASTES_BUILD_TESTS=ON -DFASTES_WERROR=ON $(2) >/dev/null
+	$(BIN)/cmake --build $(1) --target $(3)
+endef
 
 # $(call cpp_tests,folder,further settings): the C++ tests, built there and run.
 define cpp_tests
-	$(BIN)/cmake -S . -B $(1) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DFASTES_BUILD_PYTHON=OFF -DFASTES_BUILD_TESTS=ON -DFASTES_WERROR=ON $(2) >/dev/null
-	$(BIN)/cmake --build $(1)
+	$(call cpp_build,$(1),$(2),all)
 	$(RUN) $(BIN)/ctest --test-dir $(1) --output-on-failure --timeout 600
 endef
 
-.PHONY: train test test-cpp test-python test-neon test-asan test-tsan lint bench exhaustive stub clean
+.PHONY: train test test-cpp test-python test-cuda test-cuda-build test-ptx test-build test-neon test-asan test-tsan lint bench exhaustive stub clean
 
 train: $(VENV)/.installed  ## Train CartPole as examples/cartpole.toml says
 	$(BIN)/fastes train examples/cartpole.toml
@@ -26,7 +33,28 @@ test-cpp: $(VENV)/.installed-test
 	$(call cpp_tests,$(BUILD))
 
 test-python: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(call cpp_build,$(BUILD),,fastes_simulated_device)
+	FASTES_SIMULATED_DEVICE=$(abspath $(BUILD))/csrc/tests/libfastes_simulated_device.so $(BIN)/python -m pytest
+
+# With what is installed already, because machines with a GPU come with their own torch; and only files that have tests
+# for GPUs, because others need packages that may be missing there.
+test-cuda:  ## The tests that need a GPU, in the active environment, where fastes has to be installed
+	FASTES_REQUIRE_CUDA=1 $(PYTHON) -m pytest -m cuda $(CUDA_TESTS)
+
+test-cuda-build: $(VENV)/.installed-test  ## What nvcc and NVRTC make of the kernels for GPUs; needs no GPU
+	$(BIN)/python tools/check_cuda.py
+
+PTX_DEVICE := $(abspath build/libfastes_ptx_device.so)
+test-ptx: $(VENV)/.installed-test  ## The tests of the simulated GPU on nvcc's own code, translated to C; needs no GPU
+	rm -f $(PTX_DEVICE)
+	$(BIN)/python tools/ptx_device.py --out $(PTX_DEVICE)
+	if [ -e $(PTX_DEVICE) ]; then FASTES_SIMULATED_DEVICE=$(PTX_DEVICE) $(BIN)/python -m pytest python_tests/kernels -k simulated; fi
+
+WITHOUT_CUDA := $(abspath build/without-cuda)
+test-build: $(VENV)/.installed-test  ## The package as it is where there is no CUDA toolkit
+	rm -rf $(WITHOUT_CUDA)/site
+	$(PIP) --no-deps --target $(WITHOUT_CUDA)/site -C build-dir=$(WITHOUT_CUDA)/cmake -C cmake.define.FASTES_CUDA=OFF .
+	PYTHONPATH=$(WITHOUT_CUDA)/site FASTES_CUDA=OFF $(BIN)/python -m pytest python_tests/test_build.py
 
 test-neon: $(VENV)/.installed-test  ## The C++ tests, cross-compiled for 64-bit Arm and run under QEMU
 	$(call cpp_tests,build/neon,--toolchain cmake/aarch64-linux-gnu.cmake)
@@ -45,8 +73,9 @@ lint: $(VENV)/.installed-dev  ## Check style, types, layers, formats and the stu
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/clang-format --dry-run --Werror $(CXX_FILES)
-	$(BIN)/codespell src csrc docs benchmarks examples tools README.md CHANGELOG.md CONTRIBUTING.md
+	$(BIN)/codespell src csrc cuda cmake docs benchmarks examples tools README.md CHANGELOG.md CONTRIBUTING.md
 	$(BIN)/pybind11-stubgen fastes._core -o build/stub >/dev/null 2>&1 && diff build/stub/fastes/_core.pyi src/fastes/_core.pyi
+	$(if $(CUDA_BUILT),$(BIN)/pybind11-stubgen fastes._cuda -o build/stub >/dev/null 2>&1 && diff build/stub/fastes/_cuda.pyi src/fastes/_cuda.pyi)
 
 bench: $(VENV)/.installed  ## Measure the kernels beside what else one would use
 	$(BIN)/fastes bench
@@ -54,8 +83,9 @@ bench: $(VENV)/.installed  ## Measure the kernels beside what else one would use
 exhaustive: test-cpp  ## All 2^32 words of the transform on every instruction set (some minutes)
 	$(BUILD)/csrc/tests/fastes_exhaustive
 
-stub: $(VENV)/.installed-dev  ## Write the extension's stub anew
+stub: $(VENV)/.installed-dev  ## Write the extensions' stubs anew
 	$(BIN)/pybind11-stubgen fastes._core -o src >/dev/null 2>&1
+	$(if $(CUDA_BUILT),$(BIN)/pybind11-stubgen fastes._cuda -o src >/dev/null 2>&1)
 
 clean:
 	rm -rf build $(VENV)

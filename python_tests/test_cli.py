@@ -62,6 +62,14 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines["isa"] == info["isa"]
     assert lines["threads"] == str(info["threads"])
     assert lines["self_test"] == kernels.self_test()
+    assert "cuda" not in lines
+    assert list(lines.items())[-len(kernels.cuda_report().lines()) :] == kernels.cuda_report().lines()
+
+
+def test_info_with_an_unknown_route(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTES_CUDA_ROUTE", "opencl")
+    assert call("info") == 2
+    assert capsys.readouterr().err.startswith("fastes: FASTES_CUDA_ROUTE must be extension or nvrtc, not 'opencl'")
 
 
 def test_train_evaluate_replay(in_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:

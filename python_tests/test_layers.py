@@ -11,6 +11,8 @@ import pytest
 SOURCES = Path(__file__).parents[1] / "src" / "fastes"
 ONLY_IMPORTERS = {  # module: the files or folders that alone may import it
     "_core": ["kernels"],
+    "_cuda": ["kernels/launchers.py"],
+    "cupy": ["kernels/nvrtc.py"],
     "evosax": ["bench/peers/evosax.py"],
     "evotorch": ["bench/peers/evotorch.py"],
     "gymnasium": ["problems/gym.py"],

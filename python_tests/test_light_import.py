@@ -14,7 +14,8 @@ import fastes
 {more}
 print(json.dumps(sorted(sys.modules)))
 """
-HEAVY = {"torch", "gymnasium", "numba", "rich", "tensorboard", "numpy", "scipy", "safetensors", "tomli_w", "argparse"}
+HEAVY = {"torch", "cupy", "gymnasium", "numba", "rich", "tensorboard", "numpy", "scipy", "safetensors", "tomli_w"}
+HEAVY |= {"argparse"}
 
 
 def modules_after(more: str = "") -> set[str]:

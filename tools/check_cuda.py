@@ -2,8 +2,9 @@
 
     python tools/check_cuda.py
 
-Exits with 1 if a kernel spills registers to memory, one of those that take the time has a stack frame, or a float is
-rounded in another way than the contract's. Without nvcc that is said, and an error only with FASTES_REQUIRE_NVCC=1.
+Exits with 1 if a kernel spills registers to memory, one of those that take the time has a stack frame or stores single
+elements where it could store four, or a float is rounded in another way than the contract's. Without nvcc that is said,
+and an error only with FASTES_REQUIRE_NVCC=1.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nvrtc
-from ptx_contract import contract_problems, entry_names
+from ptx_contract import contract_problems, entry_names, store_problems
 
 from fastes.kernels.nvrtc import SOURCES, compiled
 
@@ -116,10 +117,11 @@ def check_usage(nvcc: str) -> list[str]:
 
 def check_ptx(label: str, ptx: str) -> list[str]:
     """Prints a line; gives what breaks the contract."""
-    problems = [f"{label}: {problem}" for problem in contract_problems(ptx)]
-    verdict = "arithmetic that is not exact" if problems else "only exact arithmetic"
-    print(f"{label}: {len(entry_names(ptx))} kernels, {verdict}")
-    return problems
+    inexact, narrow = contract_problems(ptx), store_problems(ptx)
+    arithmetic = "arithmetic that is not exact" if inexact else "only exact arithmetic"
+    stores = "stores that could be wider" if narrow else "stores of 16 and 8 bytes"
+    print(f"{label}: {len(entry_names(ptx))} kernels, {arithmetic}, {stores}")
+    return [f"{label}: {problem}" for problem in inexact + narrow]
 
 
 def check_nvrtc(nvcc: str, expected: list[str]) -> list[str]:

@@ -21,6 +21,8 @@ ALLOWED = re.compile(
     r"|(abs|neg|max|min)\.f(32|64)"  # no rounding
 )
 REQUIRED = "mul.wide.u32"  # Philox: both halves of a product in one instruction
+# Kernels that write nothing in fours; all others have a vector store where memory is aligned.
+SINGLE_STORES = ("clipup_sums", "clipup_scales", "philox", "words_only", "transform_digests")
 INSTRUCTION = re.compile(r"^\s*(?:@!?%\w+\s+)?([a-z][a-z0-9_.:]+)\s", re.MULTILINE)
 
 
@@ -35,6 +37,16 @@ def contract_problems(ptx: str) -> list[str]:
     if REQUIRED not in instructions:
         problems.append(f"{REQUIRED} is missing: Philox's products take several instructions")
     return problems
+
+
+def store_problems(ptx: str) -> list[str]:
+    """Kernels that should write 16 bytes at a time (8 for 16-bit types) and have no such instruction."""
+    bodies = zip(entry_names(ptx), re.split(r"\.entry\s", ptx)[1:], strict=True)
+    return [
+        f"{name} has no vector store"
+        for name, body in bodies
+        if not name.endswith(SINGLE_STORES) and not re.search(r"st\.global\.v(4\.f32|2\.u32)", body)
+    ]
 
 
 def entry_names(ptx: str) -> list[str]:

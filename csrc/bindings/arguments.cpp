@@ -1,5 +1,7 @@
 #include "arguments.hpp"
 
+#include <algorithm>
+#include <bit>
 #include <limits>
 
 #include "fastes/dispatch.hpp"
@@ -7,33 +9,68 @@
 namespace fastes::bindings {
 namespace {
 
-std::string shape_of(const py::array& array) {
-    std::string text = "(";
-    for (py::ssize_t i = 0; i < array.ndim(); ++i) text += (i != 0 ? ", " : "") + std::to_string(array.shape(i));
-    return text + (array.ndim() == 1 ? ",)" : ")");
+Element element_of(const py::dtype& dtype) {
+    if (dtype.byteorder() != '=') return Element::other;
+    const int number = dtype.normalized_num();
+    if (number == py::dtype::num_of<float>()) return Element::float32;
+    if (number == py::dtype::num_of<std::uint32_t>()) return Element::uint32;
+    return number == py::dtype::num_of<std::int64_t>() ? Element::int64 : Element::other;
 }
 
-std::string dtype_of(const py::array& array) {
-    return py::str(array.dtype());
-}
-
-void require_contiguous(const py::array& array, const std::string& name) {
-    if ((array.flags() & py::array::c_style) == 0) {
-        throw py::value_error(name + " must be C-contiguous; pass numpy.ascontiguousarray(" + name +
-                              ") or tensor.contiguous().");
-    }
-    if ((array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) == 0) {
-        throw py::value_error(name + " is not aligned to its element size; pass a copy, numpy.array(" + name + ").");
-    }
-}
-
-bool is_float32(const py::array& array) {
-    return array.dtype().equal(py::dtype::of<float>());
+Element element_of(const std::string& dtype) {
+    if (dtype == "float32") return Element::float32;
+    if (dtype == "uint32") return Element::uint32;
+    return dtype == "int64" ? Element::int64 : Element::other;
 }
 
 }  // namespace
 
+std::size_t DeviceArray::size() const {
+    std::size_t elements = 1;
+    for (const py::ssize_t side : shape) elements *= static_cast<std::size_t>(side);
+    return elements;
+}
+
+Array::Array(const py::array& array)
+    : data(const_cast<void*>(array.data())),
+      shape(array.shape()),
+      dimensions(static_cast<int>(array.ndim())),
+      size(static_cast<std::size_t>(array.size())),
+      itemsize(static_cast<std::size_t>(array.itemsize())),
+      element(element_of(array.dtype())),
+      contiguous((array.flags() & py::array::c_style) != 0),
+      aligned((array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0),
+      writeable(array.writeable()),
+      here_(&array) {}
+
+Array::Array(const DeviceArray& array)
+    : data(reinterpret_cast<void*>(array.pointer)),
+      shape(array.shape.data()),
+      dimensions(static_cast<int>(array.shape.size())),
+      size(array.size()),
+      itemsize(array.itemsize),
+      element(element_of(array.dtype)),
+      contiguous(array.contiguous),
+      aligned(array.pointer % std::bit_floor(std::max<std::size_t>(array.itemsize, 1)) == 0),
+      writeable(array.writeable),
+      there_(&array) {}
+
+std::string Array::dtype() const {
+    return here_ != nullptr ? std::string(py::str(here_->dtype())) : there_->dtype;
+}
+
+std::string Array::shape_text() const {
+    std::string text = "(";
+    for (int i = 0; i < dimensions; ++i) text += (i != 0 ? ", " : "") + std::to_string(shape[i]);
+    return text + (dimensions == 1 ? ",)" : ")");
+}
+
 std::uint64_t integer(const py::handle& value, const char* name, std::uint64_t limit) {
+    if (PyLong_CheckExact(value.ptr()) != 0) {  // the same without detours
+        const long long number = PyLong_AsLongLong(value.ptr());
+        if (number >= 0 && static_cast<std::uint64_t>(number) <= limit) return static_cast<std::uint64_t>(number);
+        PyErr_Clear();
+    }
     const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(value.ptr()));
     if (!index) {
         PyErr_Clear();
@@ -83,43 +120,54 @@ std::uint64_t checked_offset(const py::handle& offset, std::uint64_t dim, const 
     return first;
 }
 
-const float* floats(const py::array& array, const char* name, int dimensions) {
-    if (!is_float32(array)) {
-        throw py::type_error(std::string(name) + " must be float32, not " + dtype_of(array) + ".");
+void require_contiguous(const Array& array, const char* name) {
+    const std::string text = name;
+    if (!array.contiguous) {
+        throw py::value_error(text + " must be C-contiguous; pass numpy.ascontiguousarray(" + text +
+                              ") or tensor.contiguous().");
     }
-    if (array.ndim() != dimensions) {
+    if (!array.aligned) {
+        throw py::value_error(text + " is not aligned to its element size; pass a copy, numpy.array(" + text + ").");
+    }
+}
+
+const float* floats(const Array& array, const char* name, int dimensions) {
+    if (array.element != Element::float32) {
+        throw py::type_error(std::string(name) + " must be float32, not " + array.dtype() + ".");
+    }
+    if (array.dimensions != dimensions) {
         throw py::value_error(std::string(name) + " must have " + std::to_string(dimensions) +
-                              (dimensions == 1 ? " dimension" : " dimensions") + ", not shape " + shape_of(array) +
+                              (dimensions == 1 ? " dimension" : " dimensions") + ", not shape " + array.shape_text() +
                               ".");
     }
     require_contiguous(array, name);
-    return static_cast<const float*>(array.data());
+    return static_cast<const float*>(array.data);
 }
 
-void* writeable(py::array& array, const char* name, std::size_t itemsize, std::uint64_t size) {
-    if (static_cast<std::size_t>(array.itemsize()) != itemsize) {
-        throw py::type_error(std::string(name) + " has the wrong dtype: " + dtype_of(array) + ".");
+void* writeable(const Array& array, const char* name, std::size_t itemsize, std::uint64_t size) {
+    if (array.itemsize != itemsize) {
+        throw py::type_error(std::string(name) + " has the wrong dtype: " + array.dtype() + ".");
     }
-    if (static_cast<std::uint64_t>(array.size()) != size) {
+    if (array.size != size) {
         throw py::value_error(std::string(name) + " must hold " + std::to_string(size) + " elements, not shape " +
-                              shape_of(array) + ".");
+                              array.shape_text() + ".");
     }
     require_contiguous(array, name);
-    if (!array.writeable()) throw py::value_error(std::string(name) + " is read-only; pass a writeable array.");
-    return array.mutable_data();
+    if (!array.writeable) throw py::value_error(std::string(name) + " is read-only; pass a writeable array.");
+    return array.data;
 }
 
-float* writeable_floats(py::array& array, const char* name, std::uint64_t size) {
+float* writeable_floats(const Array& array, const char* name, std::uint64_t size) {
     floats(array, name);
     return static_cast<float*>(writeable(array, name, sizeof(float), size));
 }
 
-void no_overlap(const py::array& out, const char* out_name, const py::array& in, const char* in_name, bool equal) {
-    const auto* a = static_cast<const char*>(out.data());
-    const auto* b = static_cast<const char*>(in.data());
-    if (equal && a == b && out.nbytes() == in.nbytes()) return;
-    if (a < b + in.nbytes() && b < a + out.nbytes()) {
-        throw py::value_error(std::string(out_name) + " shares memory with " + in_name +
+void no_overlap(const Named& out, const Named& in, bool equal) {
+    const auto* a = static_cast<const char*>(out.array->data);
+    const auto* b = static_cast<const char*>(in.array->data);
+    if (equal && a == b && out.array->bytes() == in.array->bytes()) return;
+    if (a < b + in.array->bytes() && b < a + out.array->bytes()) {
+        throw py::value_error(std::string(out.name) + " shares memory with " + in.name +
                               ", which would be overwritten while it is read; pass another array.");
     }
 }
@@ -131,17 +179,30 @@ void same_length(std::size_t a, const char* a_name, std::size_t b, const char* b
     }
 }
 
-Rows::Rows(const py::array& rows) : data_(nullptr), size_(static_cast<std::size_t>(rows.size())) {
-    if (rows.ndim() != 1) throw py::value_error("rows must have 1 dimension, not shape " + shape_of(rows) + ".");
+RowArray row_array(const Array& rows) {
+    if (rows.dimensions != 1) {
+        throw py::value_error("rows must have 1 dimension, not shape " + rows.shape_text() + ".");
+    }
     require_contiguous(rows, "rows");
-    if (rows.dtype().equal(py::dtype::of<std::uint32_t>())) {
-        data_ = static_cast<const std::uint32_t*>(rows.data());
+    if (rows.element != Element::uint32 && rows.element != Element::int64) {
+        throw py::type_error("rows must be uint32 or int64, not " + rows.dtype() + ".");
+    }
+    return {rows.data, rows.element == Element::int64, rows.size};
+}
+
+WeightedArray weighted_array(const Array& weights, const Array& rows) {
+    const float* numbers = floats(weights, "weights");
+    const WeightedArray weighted{row_array(rows), numbers};
+    same_length(weights.size, "weights", weighted.rows.count, "rows");
+    return weighted;
+}
+
+Rows::Rows(const RowArray& rows) : data_(nullptr), size_(rows.count) {
+    if (!rows.wide) {
+        data_ = static_cast<const std::uint32_t*>(rows.numbers);
         return;
     }
-    if (!rows.dtype().equal(py::dtype::of<std::int64_t>())) {
-        throw py::type_error("rows must be uint32 or int64, not " + dtype_of(rows) + ".");
-    }
-    const auto* wide = static_cast<const std::int64_t*>(rows.data());
+    const auto* wide = static_cast<const std::int64_t*>(rows.numbers);
     copy_.resize(size_);
     for (std::size_t k = 0; k < size_; ++k) {
         if (wide[k] < 0 || wide[k] > std::int64_t{std::numeric_limits<std::uint32_t>::max()}) {
@@ -151,13 +212,6 @@ Rows::Rows(const py::array& rows) : data_(nullptr), size_(static_cast<std::size_
         copy_[k] = static_cast<std::uint32_t>(wide[k]);
     }
     data_ = copy_.data();
-}
-
-RowsAndWeights::RowsAndWeights(const Address& address, const py::array& weights, const py::array& rows)
-    : kind_(address.kind), weights_(floats(weights, "weights")) {
-    const Rows numbers(rows);
-    same_length(static_cast<std::size_t>(weights.size()), "weights", numbers.size(), "rows");
-    keys_ = row_keys(address, numbers);
 }
 
 std::vector<RowKey> row_keys(const Address& address, const Rows& rows) {

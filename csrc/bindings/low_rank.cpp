@@ -1,5 +1,4 @@
-#include "arguments.hpp"
-#include "fastes/passes.hpp"
+#include "backends.hpp"
 
 namespace fastes::bindings {
 namespace {
@@ -13,67 +12,66 @@ LowRank low_rank(std::size_t m, std::size_t n, const py::handle& rank, const py:
 }
 
 // out: float32 [K, rank, m + n].
-void low_rank_factors(const py::array& rows, std::size_t m, std::size_t n, const py::handle& rank,
+template <class Backend, class A = typename Backend::Array>
+auto low_rank_factors(const Backend& backend, const A& rows, std::size_t m, std::size_t n, const py::handle& rank,
                       const py::handle& seed, const py::handle& generation, const py::handle& stream,
-                      const py::handle& offset, const py::handle& kind, py::array out) {
+                      const py::handle& offset, const py::handle& kind, const A& out) {
     const Address at = address(seed, generation, stream, kind);
-    const Rows numbers(rows);
+    const Array list(rows), to(out);
+    const RowArray numbers = row_array(list);
     const LowRank shape = low_rank(m, n, rank, offset);
-    floats(out, "out", 3);
-    auto* to = static_cast<float*>(writeable(out, "out", 4, numbers.size() * shape.factor_elements()));
-    const std::vector<RowKey> keys = row_keys(at, numbers);
-    const py::gil_scoped_release released;
-    fastes::low_rank_factors(at, keys.data(), keys.size(), shape, to);
+    floats(to, "out", 3);
+    auto* factors = static_cast<float*>(writeable(to, "out", 4, numbers.count * shape.factor_elements()));
+    return backend.low_rank_factors(at, numbers, shape, factors);
 }
 
-// theta: float32 [m, n]; out: [K, m, n], a bfloat16 array as its bits.
-void low_rank_perturb(const py::array& theta, const py::array& rows, const py::array& scales, const py::handle& rank,
+// theta: float32 [m, n]; out: [K, m, n], a bfloat16 array as its bits where NumPy holds it.
+template <class Backend, class A = typename Backend::Array>
+auto low_rank_perturb(const Backend& backend, const A& theta, const A& rows, const A& scales, const py::handle& rank,
                       const py::handle& seed, const py::handle& generation, const py::handle& stream,
-                      const py::handle& offset, const py::handle& kind, py::array out, const std::string& out_type) {
+                      const py::handle& offset, const py::handle& kind, const A& out, const std::string& out_type) {
     const Address at = address(seed, generation, stream, kind);
     const OutputType type = output_type(out_type);
-    const float* center = floats(theta, "theta", 2);
-    const float* scale = floats(scales, "scales");
-    const Rows numbers(rows);
-    same_length(static_cast<std::size_t>(scales.size()), "scales", numbers.size(), "rows");
-    const LowRank shape =
-        low_rank(static_cast<std::size_t>(theta.shape(0)), static_cast<std::size_t>(theta.shape(1)), rank, offset);
-    void* to = writeable(out, "out", type == OutputType::float32 ? 4 : 2, numbers.size() * shape.m * shape.n);
-    for (const auto& [array, name] : {std::pair{&theta, "theta"}, {&scales, "scales"}, {&rows, "rows"}}) {
-        no_overlap(out, "out", *array, name);
+    const Array center(theta), list(rows), factors(scales), to(out);
+    const float *from = floats(center, "theta", 2), *scale = floats(factors, "scales");
+    const RowArray numbers = row_array(list);
+    same_length(factors.size, "scales", numbers.count, "rows");
+    const LowRank shape = low_rank(center.side(0), center.side(1), rank, offset);
+    void* members = writeable(to, "out", type == OutputType::float32 ? 4 : 2, numbers.count * shape.m * shape.n);
+    for (const Named& in : {Named{&center, "theta"}, {&factors, "scales"}, {&list, "rows"}}) {
+        no_overlap({&to, "out"}, in);
     }
-    const std::vector<RowKey> keys = row_keys(at, numbers);
-    const py::gil_scoped_release released;
-    fastes::low_rank_perturb(at, keys.data(), scale, keys.size(), shape, center, to, type);
+    return backend.low_rank_perturb(at, numbers, shape, from, scale, members, type);
 }
 
 // out: float32 [m, n].
-void low_rank_sum(const py::array& weights, const py::array& rows, const py::handle& rank, const py::handle& seed,
-                  const py::handle& generation, const py::handle& stream, const py::handle& offset,
-                  const py::handle& kind, py::array out) {
+template <class Backend, class A = typename Backend::Array>
+auto low_rank_sum(const Backend& backend, const A& weights, const A& rows, const py::handle& rank,
+                  const py::handle& seed, const py::handle& generation, const py::handle& stream,
+                  const py::handle& offset, const py::handle& kind, const A& out) {
     const Address at = address(seed, generation, stream, kind);
-    const RowsAndWeights weighted(at, weights, rows);
-    floats(out, "out", 2);
-    const LowRank shape =
-        low_rank(static_cast<std::size_t>(out.shape(0)), static_cast<std::size_t>(out.shape(1)), rank, offset);
-    auto* to = static_cast<float*>(writeable(out, "out", 4, shape.m * shape.n));
-    no_overlap(out, "out", weights, "weights");
-    no_overlap(out, "out", rows, "rows");
-    const py::gil_scoped_release released;
-    fastes::low_rank_sum(at, weighted.view(), shape, to);
+    const Array factors(weights), list(rows), to(out);
+    const WeightedArray weighted = weighted_array(factors, list);
+    floats(to, "out", 2);
+    const LowRank shape = low_rank(to.side(0), to.side(1), rank, offset);
+    auto* sum = static_cast<float*>(writeable(to, "out", 4, shape.m * shape.n));
+    no_overlap({&to, "out"}, {&factors, "weights"});
+    no_overlap({&to, "out"}, {&list, "rows"});
+    return backend.low_rank_sum(at, weighted, shape, sum);
 }
 
 }  // namespace
 
-void register_low_rank(py::module_& module) {
-    module.def("low_rank_factors", low_rank_factors, py::arg("rows"), py::arg("m"), py::arg("n"), py::arg("rank"),
-               py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"),
-               py::arg("out"));
-    module.def("low_rank_perturb", low_rank_perturb, py::arg("theta"), py::arg("rows"), py::arg("scales"),
-               py::arg("rank"), py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"),
-               py::arg("kind"), py::arg("out"), py::arg("out_type"));
-    module.def("low_rank_sum", low_rank_sum, py::arg("weights"), py::arg("rows"), py::arg("rank"), py::arg("seed"),
-               py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"), py::arg("out"));
+void register_low_rank(Registry& both) {
+    both.add("low_rank_factors", low_rank_factors<Cpu>, low_rank_factors<Gpu>, py::arg("rows"), py::arg("m"),
+             py::arg("n"), py::arg("rank"), py::arg("seed"), py::arg("generation"), py::arg("stream"),
+             py::arg("offset"), py::arg("kind"), py::arg("out"));
+    both.add("low_rank_perturb", low_rank_perturb<Cpu>, low_rank_perturb<Gpu>, py::arg("theta"), py::arg("rows"),
+             py::arg("scales"), py::arg("rank"), py::arg("seed"), py::arg("generation"), py::arg("stream"),
+             py::arg("offset"), py::arg("kind"), py::arg("out"), py::arg("out_type"));
+    both.add("low_rank_sum", low_rank_sum<Cpu>, low_rank_sum<Gpu>, py::arg("weights"), py::arg("rows"), py::arg("rank"),
+             py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"),
+             py::arg("out"));
 }
 
 }  // namespace fastes::bindings

@@ -1,6 +1,6 @@
 #include <pybind11/stl.h>
 
-#include "arguments.hpp"
+#include "backends.hpp"
 #include "fastes/dispatch.hpp"
 #include "fastes/threads.hpp"
 
@@ -21,8 +21,10 @@ void register_info(py::module_& module) {
 
 PYBIND11_MODULE(_core, module) {
     module.doc() = "Compiled CPU kernels of fastes. Use them through fastes.kernels.";
+    pybind11::class_<fastes::bindings::Gpu> planner = fastes::bindings::register_plans(module);
+    fastes::bindings::Registry both(module, planner);
     fastes::bindings::register_info(module);
-    fastes::bindings::register_low_rank(module);
-    fastes::bindings::register_noise(module);
-    fastes::bindings::register_optimizers(module);
+    fastes::bindings::register_low_rank(both);
+    fastes::bindings::register_noise(module, both);
+    fastes::bindings::register_optimizers(both);
 }

@@ -1,71 +1,62 @@
-#include "arguments.hpp"
+#include "backends.hpp"
 #include "fastes/dispatch.hpp"
-#include "fastes/threads.hpp"
 
 namespace fastes::bindings {
 namespace {
 
-void philox4x32(const py::array& counters, const py::handle& key, int rounds, py::array out) {
+// counters: uint32 [..., 4].
+template <class Backend, class A = typename Backend::Array>
+auto philox4x32(const Backend& backend, const A& counters, const py::handle& key, int rounds, const A& out) {
     if (rounds != 7 && rounds != 10)
         throw py::value_error("rounds must be 7 or 10, not " + std::to_string(rounds) + ".");
-    const auto* in = static_cast<const std::uint32_t*>(counters.data());
+    const Array in(counters), to(out);
+    require_contiguous(in, "counters");
     const std::uint64_t number = integer(key, "key", ~std::uint64_t{0});
-    auto* words = static_cast<std::uint32_t*>(writeable(out, "out", 4, static_cast<std::uint64_t>(counters.size())));
-    const auto count = static_cast<std::size_t>(counters.size()) / 4;
-    const py::gil_scoped_release released;
-    kernels().philox(in, count, number, rounds, words);
+    auto* words = static_cast<std::uint32_t*>(writeable(to, "out", 4, in.size));
+    return backend.philox(static_cast<const std::uint32_t*>(in.data), in.size / 4, number, rounds, words);
 }
 
-void normal(const py::handle& seed, const py::handle& generation, const py::handle& stream, const py::handle& row,
-            const py::handle& offset, const py::handle& kind, py::array out) {
+template <class Backend, class A = typename Backend::Array>
+auto normal(const Backend& backend, const py::handle& seed, const py::handle& generation, const py::handle& stream,
+            const py::handle& row, const py::handle& offset, const py::handle& kind, const A& out) {
     const Address at = address(seed, generation, stream, kind);
     const auto number = static_cast<std::uint32_t>(integer(row, "row", 0xFFFFFFFFu));
-    const auto dim = static_cast<std::uint64_t>(out.size());
-    const std::uint64_t first = checked_offset(offset, dim);
-    float* to = writeable_floats(out, "out", dim);
-    RowKey key;
-    const KernelTable& table = kernels();
-    table.row_keys(at, &number, 1, &key);
-    const py::gil_scoped_release released;
-    for_spans(first, dim, work(at.kind, 1, dim), [&](const Span& span) { table.fill(at, key, span, to); });
+    const Array to(out);
+    const std::uint64_t first = checked_offset(offset, to.size);
+    return backend.normal(at, number, first, to.size, writeable_floats(to, "out", to.size));
 }
 
-// A bfloat16 array comes as its bits, uint16: NumPy has no such dtype.
-void perturb(const py::array& theta, const py::array& rows, const py::array& scales, const py::handle& seed,
+// A bfloat16 array comes as its bits where NumPy, which has no such dtype, holds it.
+template <class Backend, class A = typename Backend::Array>
+auto perturb(const Backend& backend, const A& theta, const A& rows, const A& scales, const py::handle& seed,
              const py::handle& generation, const py::handle& stream, const py::handle& offset, const py::handle& kind,
-             py::array out, const std::string& out_type) {
+             const A& out, const std::string& out_type) {
     const Address at = address(seed, generation, stream, kind);
     const OutputType type = output_type(out_type);
-    const float* center = floats(theta, "theta");
-    const float* scale = floats(scales, "scales");
-    const Rows numbers(rows);
-    same_length(static_cast<std::size_t>(scales.size()), "scales", numbers.size(), "rows");
-    const auto dim = static_cast<std::uint64_t>(theta.size());
-    const std::uint64_t first = checked_offset(offset, dim);
-    void* to = writeable(out, "out", type == OutputType::float32 ? 4 : 2, numbers.size() * dim);
-    for (const auto& [array, name] : {std::pair{&theta, "theta"}, {&scales, "scales"}, {&rows, "rows"}}) {
-        no_overlap(out, "out", *array, name);
+    const Array center(theta), list(rows), factors(scales), to(out);
+    const float *from = floats(center, "theta"), *scale = floats(factors, "scales");
+    const RowArray numbers = row_array(list);
+    same_length(factors.size, "scales", numbers.count, "rows");
+    const std::uint64_t dim = center.size, first = checked_offset(offset, dim);
+    void* members = writeable(to, "out", type == OutputType::float32 ? 4 : 2, numbers.count * dim);
+    for (const Named& in : {Named{&center, "theta"}, {&factors, "scales"}, {&list, "rows"}}) {
+        no_overlap({&to, "out"}, in);
     }
-    const KernelTable& table = kernels();
-    const std::vector<RowKey> keys = row_keys(at, numbers);
-    const Perturb args{center, numbers.data(), keys.data(), scale, keys.size(), to, dim, type};
-    const py::gil_scoped_release released;
-    for_spans(first, dim, work(at.kind, keys.size(), dim), [&](const Span& span) { table.perturb(at, args, span); });
+    return backend.perturb(at, numbers, first, {from, nullptr, nullptr, scale, numbers.count, members, dim, type});
 }
 
-void weighted_sum(const py::array& weights, const py::array& rows, const py::handle& seed, const py::handle& generation,
-                  const py::handle& stream, const py::handle& offset, const py::handle& kind, py::array out) {
+template <class Backend, class A = typename Backend::Array>
+auto weighted_sum(const Backend& backend, const A& weights, const A& rows, const py::handle& seed,
+                  const py::handle& generation, const py::handle& stream, const py::handle& offset,
+                  const py::handle& kind, const A& out) {
     const Address at = address(seed, generation, stream, kind);
-    const RowsAndWeights weighted(at, weights, rows);
-    const auto dim = static_cast<std::uint64_t>(out.size());
-    const std::uint64_t first = checked_offset(offset, dim);
-    float* to = writeable_floats(out, "out", dim);
-    no_overlap(out, "out", weights, "weights");
-    no_overlap(out, "out", rows, "rows");
-    const KernelTable& table = kernels();
-    const py::gil_scoped_release released;
-    for_spans(first, dim, weighted.work(dim),
-              [&](const Span& span) { table.weighted_sum(at, weighted.view(), span, to); });
+    const Array factors(weights), list(rows), to(out);
+    const WeightedArray weighted = weighted_array(factors, list);
+    const std::uint64_t first = checked_offset(offset, to.size);
+    float* sum = writeable_floats(to, "out", to.size);
+    no_overlap({&to, "out"}, {&factors, "weights"});
+    no_overlap({&to, "out"}, {&list, "rows"});
+    return backend.weighted_sum(at, weighted, first, to.size, sum);
 }
 
 // The words of a weighted sum without the transform, on the calling thread: what benchmarks measure it against.
@@ -86,15 +77,16 @@ std::uint32_t words_only(std::size_t row_count, std::uint64_t dim, const py::han
 
 }  // namespace
 
-void register_noise(py::module_& module) {
-    module.def("philox4x32", philox4x32, py::arg("counters"), py::arg("key"), py::arg("rounds"), py::arg("out"));
-    module.def("normal", normal, py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("row"),
-               py::arg("offset"), py::arg("kind"), py::arg("out"));
-    module.def("perturb", perturb, py::arg("theta"), py::arg("rows"), py::arg("scales"), py::arg("seed"),
-               py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"), py::arg("out"),
-               py::arg("out_type"));
-    module.def("weighted_sum", weighted_sum, py::arg("weights"), py::arg("rows"), py::arg("seed"),
-               py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"), py::arg("out"));
+void register_noise(py::module_& module, Registry& both) {
+    both.add("philox4x32", philox4x32<Cpu>, philox4x32<Gpu>, py::arg("counters"), py::arg("key"), py::arg("rounds"),
+             py::arg("out"));
+    both.add("normal", normal<Cpu>, normal<Gpu>, py::arg("seed"), py::arg("generation"), py::arg("stream"),
+             py::arg("row"), py::arg("offset"), py::arg("kind"), py::arg("out"));
+    both.add("perturb", perturb<Cpu>, perturb<Gpu>, py::arg("theta"), py::arg("rows"), py::arg("scales"),
+             py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"),
+             py::arg("out"), py::arg("out_type"));
+    both.add("weighted_sum", weighted_sum<Cpu>, weighted_sum<Gpu>, py::arg("weights"), py::arg("rows"), py::arg("seed"),
+             py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"), py::arg("out"));
     module.def("words_only", words_only, py::arg("row_count"), py::arg("dim"), py::arg("seed"));
 }
 

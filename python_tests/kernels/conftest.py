@@ -1,10 +1,12 @@
-"""Fixtures that choose an instruction set or a number of threads, and put the old choice back."""
+"""Fixtures that choose an instruction set, a number of threads or a GPU, and put the old choice back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from conformance.device import PLACES, SIMULATED, at
 
 from fastes import kernels
 
@@ -24,3 +26,17 @@ def set_threads() -> Iterator[Callable[[int], None]]:
     before = kernels.info()["threads"]
     yield kernels.set_num_threads
     kernels.set_num_threads(before)
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Simulated GPUs, and each library and route of real ones: what `conformance.device.On` takes."""
+    with at(request.param, monkeypatch) as found:
+        yield found
+
+
+@pytest.fixture(params=SIMULATED)
+def simulated(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The simulated GPUs only."""
+    with at(request.param, monkeypatch) as found:
+        yield found

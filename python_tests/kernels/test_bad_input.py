@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conformance.device import On
 
 from fastes import kernels
 
@@ -72,7 +73,11 @@ CASES: list[tuple[type[Exception], str, Callable[[], Any]]] = [
     # dtypes and kinds of object
     (TypeError, "theta must be float32, not float64", lambda: perturb(THETA.astype(np.float64))),
     (TypeError, "theta must be float32, not >f4", lambda: perturb(THETA.astype(">f4"))),
-    (TypeError, "theta must be a NumPy array or a CPU torch tensor, not list", lambda: perturb([0.0] * 6)),
+    (
+        TypeError,
+        "theta must be a NumPy array, a torch tensor or .* on a GPU, not list",
+        lambda: perturb([0.0] * 6),
+    ),
     (TypeError, "scales must be float32, not float64", lambda: perturb(scales=np.ones(2))),
     (TypeError, "weights must be float32, not float64", lambda: weighted_sum(torch.ones(2).double())),
     (TypeError, "rows must be integers, not float64", lambda: perturb(rows=[0.0, 1.0])),
@@ -186,6 +191,20 @@ CASES: list[tuple[type[Exception], str, Callable[[], Any]]] = [
 def test_message_says_what_and_what_to_do(error: type[Exception], message: str, call: Callable[[], Any]) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(("error", "message", "call"), CASES, ids=[re.sub(r"\W+", " ", case[1]) for case in CASES])
+def test_gpus_say_the_same(
+    error: type[Exception],
+    message: str,
+    call: Callable[[], Any],
+    simulated: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "kernels", On(simulated))
+    with pytest.raises(error, match=message):
+        call()
+    assert simulated.launcher.launched == []
 
 
 def test_a_refused_call_writes_nothing() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from conformance.device import On
 
 from fastes import kernels
 
@@ -72,7 +74,11 @@ CASES: list[tuple[type[Exception], str, Callable[[], Any]]] = [
     # ClipUp
     (ValueError, "velocity and theta must have the same length, not 5 and 6", lambda: clipup(velocity=VECTOR[:5])),
     (TypeError, "velocity must be float32, not float64", lambda: clipup(velocity=np.zeros(6))),
-    (TypeError, "velocity must be a NumPy array or a CPU torch tensor, not NoneType", lambda: clipup(velocity=None)),
+    (
+        TypeError,
+        "velocity must be a NumPy array, a torch tensor or .* on a GPU, not NoneType",
+        lambda: clipup(velocity=None),
+    ),
     (ValueError, "velocity must be C-contiguous", lambda: clipup(velocity=zeros(12)[::2])),
     (ValueError, r"theta must have 1 dimension, not shape \(2, 3\)", lambda: clipup(VECTOR.reshape(2, 3))),
     (ValueError, "weights and rows must have the same length, not 3 and 2", lambda: clipup(weights=VECTOR[:3])),
@@ -125,7 +131,11 @@ CASES: list[tuple[type[Exception], str, Callable[[], Any]]] = [
     (ValueError, r"at least \(1, 1\), not \(3, 4, 1\)", lambda: total(shape=(3, 4, 1))),
     (ValueError, "weights and rows must have the same length, not 3 and 2", lambda: total(VECTOR[:3])),
     (TypeError, "weights must be float32, not float64", lambda: total(np.ones(2))),
-    (TypeError, "weights must be a NumPy array or a CPU torch tensor, not list", lambda: total([1.0, 1.0])),
+    (
+        TypeError,
+        "weights must be a NumPy array, a torch tensor or .* on a GPU, not list",
+        lambda: total([1.0, 1.0]),
+    ),
     (ValueError, r"out must have shape \(3, 4\), not \(4, 3\)", lambda: total(out=zeros(4, 3))),
     (TypeError, "out must be float32, not float64", lambda: total(out=np.zeros((3, 4)))),
     (TypeError, r"out must not be bfloat16; pass out\.float", lambda: total(out=torch.zeros(3, 4).bfloat16())),
@@ -141,6 +151,20 @@ CASES: list[tuple[type[Exception], str, Callable[[], Any]]] = [
 def test_message_says_what_was_wrong(error: type[Exception], message: str, call: Callable[[], Any]) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(("error", "message", "call"), CASES, ids=[re.sub(r"\W+", " ", case[1]) for case in CASES])
+def test_gpus_say_the_same(
+    error: type[Exception],
+    message: str,
+    call: Callable[[], Any],
+    simulated: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "kernels", On(simulated))
+    with pytest.raises(error, match=message):
+        call()
+    assert simulated.launcher.launched == []
 
 
 def test_a_refused_call_writes_nothing() -> None:

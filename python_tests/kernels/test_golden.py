@@ -1,4 +1,4 @@
-"""Golden values in csrc/testdata, through the public functions on every instruction set."""
+"""Golden values in csrc/testdata, through the public functions on every instruction set and on GPUs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conformance.device import On
 
 from fastes import kernels
 from fastes.types import AnyArray, Float32Array, UInt32Array
@@ -87,6 +88,10 @@ def test_the_reference_gives_the_files() -> None:
 
 @pytest.mark.usefixtures("isa")
 def test_philox() -> None:
+    assert_philox()
+
+
+def assert_philox() -> None:
     for rounds, *columns in lines("philox4x32.txt"):
         words = [int(word, 16) for word in columns]
         counters = np.array(words[:4], np.uint32)
@@ -192,8 +197,21 @@ FILES: dict[str, Callable[[list[str]], str]] = {
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("name", FILES)
 def test_the_kernels_give_the_files(name: str) -> None:
+    assert_file(name)
+
+
+def assert_file(name: str) -> None:
     """A function takes a line's inputs off its columns; what is left is the result."""
     for columns in lines(f"{name}.txt"):
         inputs = " ".join(columns)[:110]
         found = FILES[name](columns)
         assert found == " ".join(columns), inputs
+
+
+@pytest.mark.parametrize("name", [*FILES, "philox4x32"])
+def test_gpus_give_the_files(name: str, place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "kernels", On(place))
+    if name == "philox4x32":
+        assert_philox()
+    else:
+        assert_file(name)

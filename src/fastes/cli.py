@@ -155,9 +155,9 @@ def _info(options: argparse.Namespace) -> None:
     from fastes import __version__, kernels
 
     details: dict[str, Any] = {"fastes": __version__} | kernels.info()
-    for key, value in details.items():
-        text = ", ".join(value) if isinstance(value, list) else value
-        print(f"{key:12} {('no', 'yes')[value] if isinstance(value, bool) else text}")
+    del details["cuda"]  # in lines of its own
+    for key, value in [*details.items(), *kernels.cuda_report().lines()]:
+        print(f"{key:12} {', '.join(value) if isinstance(value, list) else value}")
 
 
 def _bench(options: argparse.Namespace) -> int:

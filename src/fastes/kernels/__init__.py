@@ -1,4 +1,8 @@
-"""Compiled kernels: noise at an address, and what is made of it without storing it. They alone import the extension.
+"""Compiled kernels: noise at an address, and what is made of it without storing it. They alone import the extensions.
+
+They take NumPy arrays, torch tensors on CPUs and CUDA devices, CuPy arrays and whatever has `__cuda_array_interface__`,
+in place, and give back the kind that they were given. Where the large arrays of a call are on a GPU, that computes, on
+the caller's stream, and the bits are the same.
 
 `fastes.kernels.reference` says in plain NumPy what each of them computes.
 """
@@ -6,6 +10,7 @@
 from __future__ import annotations
 
 from fastes._core import MAX_ELEMENTS, NOISE_SPEC, num_threads, select_isa, set_num_threads
+from fastes.kernels.cuda_report import CudaReport, GpuState, cuda_report
 from fastes.kernels.low_rank import low_rank_factors, low_rank_perturb, low_rank_sum
 from fastes.kernels.noise import KINDS, normal, perturb, philox4x32, weighted_sum
 from fastes.kernels.optimizer_steps import adam_step, clipup_step, sgd_step
@@ -15,8 +20,11 @@ __all__ = [
     "KINDS",
     "MAX_ELEMENTS",
     "NOISE_SPEC",
+    "CudaReport",
+    "GpuState",
     "adam_step",
     "clipup_step",
+    "cuda_report",
     "digest",
     "info",
     "low_rank_factors",

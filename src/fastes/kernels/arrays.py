@@ -1,4 +1,4 @@
-"""NumPy arrays and torch tensors as the kernels take them: zero-copy views, and the same kind of array back."""
+"""NumPy arrays and CPU torch tensors as the kernels take them: zero-copy views, and the same kind of array back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from fastes.types import AnyArray, Float32Array
 
 Array: TypeAlias = Any
-"""A NumPy array or a CPU torch tensor."""
+"""A NumPy array, a torch tensor on a CPU or CUDA device, a CuPy array, or what has `__cuda_array_interface__`."""
 
 _ROW_TYPES = frozenset(np.dtype(name).char for name in ("uint32", "int64"))
 _FLOAT32 = np.dtype(np.float32)  # NumPy finds a dtype faster than a type
@@ -33,19 +33,28 @@ def view(array: Array, name: str) -> AnyArray:
     if type(array) is np.ndarray:
         return array
     if is_torch(array):
-        if array.device.type != "cpu":
-            raise ValueError(f"{name} is on {array.device}; this build has CPU kernels only: pass {name}.cpu().")
+        if not array.is_cpu:
+            raise _elsewhere(name, str(array.device))
         if dtype_name(array) == "bfloat16":
             raise TypeError(f"{name} must not be bfloat16; pass {name}.float().")
         return array.detach().numpy()  # type: ignore[no-any-return]
     if isinstance(array, np.ndarray):
         return array
-    raise TypeError(f"{name} must be a NumPy array or a CPU torch tensor, not {type(array).__name__}.")
+    if hasattr(type(array), "__cuda_array_interface__"):
+        raise _elsewhere(name, "a GPU")
+    raise TypeError(f"{name} must be a NumPy array, a torch tensor or an array on a GPU, not {type(array).__name__}.")
+
+
+def _elsewhere(name: str, where: str) -> ValueError:
+    return ValueError(
+        f"{name} is on {where}, but the large arrays of this call are on the CPU; move {name} to the CPU, or them to "
+        f"where it is. There are kernels for CPUs and for NVIDIA GPUs."
+    )
 
 
 def bits_view(array: Array, name: str) -> AnyArray:
     """`view`, with bfloat16 seen as its bits: int16."""
-    if is_torch(array) and dtype_name(array) == "bfloat16":
+    if is_torch(array) and array.is_cpu and dtype_name(array) == "bfloat16":
         import torch
 
         array = array.detach().view(torch.int16)
@@ -64,7 +73,7 @@ def row_numbers(rows: Any) -> AnyArray:
     """
     if type(rows) is np.ndarray and rows.dtype.char in _ROW_TYPES:
         return rows
-    if is_torch(rows):
+    if is_torch(rows) or hasattr(type(rows), "__cuda_array_interface__"):
         return row_numbers(view(rows, "rows"))
     try:
         array = np.asarray(rows)

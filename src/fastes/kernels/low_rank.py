@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from fastes import _core
-from fastes.kernels.arrays import Array, bits_view, dtype_name, empty_like, row_numbers, view
-from fastes.types import Float32Array
+from fastes.kernels.arrays import Array
+from fastes.kernels.device import CPU, place_of, placed
 
 STREAM = 4
+_NUMPY = np.empty(0, np.float32)
 
 
 def _matrix(shape: Sequence[int], rank: int) -> tuple[int, int]:
@@ -42,21 +43,33 @@ def low_rank_factors(
     generation: int = 0,
     stream: int = STREAM,
     kind: str = "normal",
-) -> list[tuple[Float32Array, Float32Array]]:
+    like: Array | None = None,
+) -> list[tuple[Array, Array]]:
     """Factors of several tensors: for each (offset, (m, n)) a pair A [K, m, R], B [K, n, R] of float32 views.
 
-    rows: integers [K] below 2^32. The components lie in memory as [K, R, m + n], so A.transpose(0, 2, 1) has
-    contiguous rows.
+    rows: integers [K] below 2^32. like: an array of the kind and at the place of which the factors are; without it they
+    are NumPy arrays, or on the GPU that rows are on. The components lie in memory as [K, R, m + n], so
+    A.swapaxes(1, 2) has contiguous rows.
 
     Raises ValueError for ranges, TypeError for types.
     """
-    numbers = row_numbers(rows)
+    anchor, name = (rows, "rows") if like is None else (like, "like")
+    place = CPU if type(anchor) is np.ndarray else place_of(anchor, name)
+    if like is None and place is CPU:
+        anchor = _NUMPY
+    numbers = place.rows(rows)
     factors = []
     for offset, shape in tensors:
         m, n = _matrix(shape, rank)
-        components = np.empty((len(numbers), rank, m + n), np.float32)
-        _core.low_rank_factors(numbers, m, n, rank, seed, generation, stream, offset, kind, components)
-        factors.append((components[:, :, :m].transpose(0, 2, 1), components[:, :, m:].transpose(0, 2, 1)))
+        components = place.empty_like(anchor, (numbers.size, rank, m + n))
+        if not hasattr(components, "swapaxes"):
+            kind_name = type(components).__name__
+            raise TypeError(f"{kind_name} has no views for low-rank factors; pass like=, of torch or CuPy.")
+        to = place.view(components, "out")
+        plan = place.kernels.low_rank_factors(numbers, m, n, rank, seed, generation, stream, offset, kind, to)
+        if plan is not None:
+            place.carry_out(plan)
+        factors.append((components[:, :, :m].swapaxes(1, 2), components[:, :, m:].swapaxes(1, 2)))
     return factors
 
 
@@ -75,21 +88,25 @@ def low_rank_perturb(
 ) -> Array:
     """Perturbed tensors: out[k] = theta + scales[k] E_k, rounded once after E_k's own roundings: [K, m, n].
 
-    theta: float32 [m, n]; rows: integers [K]; scales: float32 [K]. Of the kind of theta: float32, or the float16 or
-    bfloat16 of `out` (bfloat16 in torch only). The factors of 256 / R rows are in memory besides.
+    theta: float32 [m, n]; rows: integers [K]; scales: float32 [K]. Of the kind of theta and where it is: float32, or
+    the float16 or bfloat16 of `out` (bfloat16 not in NumPy). On a CPU, the factors of 256 / R rows are in
+    memory besides.
 
     Raises ValueError for shapes, ranges, contiguity and shared memory; TypeError for dtypes.
     """
-    numbers, center, factors = row_numbers(rows), view(theta, "theta"), view(scales, "scales")
-    shape = (len(numbers), *_matrix(center.shape, rank))
+    place, center = (CPU, theta) if type(theta) is np.ndarray else placed(theta, "theta")
+    factors, numbers = place.small(scales, "scales"), place.rows(rows)
+    shape = (numbers.size, *_matrix(center.shape, rank))
     if out is None:
-        out = empty_like(theta, shape)
-    elif tuple(out.shape) != shape:
-        raise ValueError(f"out must have shape {shape}, not {tuple(out.shape)}.")
-    bits = bits_view(out, "out")
-    _core.low_rank_perturb(
-        center, numbers, factors, rank, seed, generation, stream, offset, kind, bits, dtype_name(out)
+        out = place.empty_like(theta, shape)
+    to, dtype = place.output(out, "out")
+    if to.shape != shape:
+        raise ValueError(f"out must have shape {shape}, not {to.shape}.")
+    plan = place.kernels.low_rank_perturb(
+        center, numbers, factors, rank, seed, generation, stream, offset, kind, to, dtype
     )
+    if plan is not None:
+        place.carry_out(plan)
     return out
 
 
@@ -115,9 +132,13 @@ def low_rank_sum(
     """
     shape = _matrix(shape, rank)
     if out is None:
-        out = empty_like(weights, shape)
-    elif tuple(out.shape) != shape:
-        raise ValueError(f"out must have shape {shape}, not {tuple(out.shape)}.")
-    numbers, factors = row_numbers(rows), view(weights, "weights")
-    _core.low_rank_sum(factors, numbers, rank, seed, generation, stream, offset, kind, view(out, "out"))
+        place = CPU if type(weights) is np.ndarray else place_of(weights, "weights")
+        out = place.empty_like(weights, shape)
+    place, to = (CPU, out) if type(out) is np.ndarray else placed(out, "out")
+    if to.shape != shape:
+        raise ValueError(f"out must have shape {shape}, not {to.shape}.")
+    factors, numbers = place.small(weights, "weights"), place.rows(rows)
+    plan = place.kernels.low_rank_sum(factors, numbers, rank, seed, generation, stream, offset, kind, to)
+    if plan is not None:
+        place.carry_out(plan)
     return out

@@ -2,36 +2,55 @@
 
 Shapes: D elements, K rows. All kernels release the GIL, use up to `num_threads()` threads and give the same bits
 for any number of them.
+
+Where the large arrays of a call are on a GPU, that computes it, with the same bits, on the caller's stream: nothing
+waits for it. rows, weights and scales on the CPU are copied there. What rows on a GPU hold is not looked at: of int64
+the lower 32 bits count. The first call of a process makes the kernels ready; a graph may capture those after it.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
+from numpy import ndarray  # found faster than np.ndarray in small calls
 
 from fastes import _core
-from fastes.kernels.arrays import Array, bits_view, dtype_name, empty_like, row_numbers, view
+from fastes.kernels.arrays import Array
+from fastes.kernels.device import CPU, place_of, placed
 from fastes.types import UInt32Array
 
 KINDS = ("normal", "rademacher", "normal8")
 """Kinds of noise, each of mean 0 and variance 1: normal; signs, one bit each; 256 levels, one byte each."""
 
 
-def philox4x32(counters: Any, key: int, rounds: int = 10) -> UInt32Array:
+@overload
+def philox4x32(counters: UInt32Array, key: int, rounds: int = 10) -> UInt32Array: ...
+
+
+@overload
+def philox4x32(counters: Any, key: int, rounds: int = 10) -> Array: ...
+
+
+def philox4x32(counters: Any, key: int, rounds: int = 10) -> Array:
     """Philox4x32 (Salmon et al., SC 2011): the random words at each counter.
 
-    counters: uint32 [..., 4]; key: 64 bits, low word first; rounds: 7 or 10. Gives uint32 [..., 4].
+    counters: uint32 [..., 4]; key: 64 bits, low word first; rounds: 7 or 10. Gives uint32 [..., 4]: on the GPU if the
+    counters are there, else NumPy.
 
     Raises ValueError if the last dimension is not 4, TypeError if counters are not uint32.
     """
-    array = np.ascontiguousarray(counters)
-    if array.dtype != np.uint32:
+    place = place_of(counters, "counters")
+    if place is CPU:
+        counters = np.ascontiguousarray(counters)
+    array = place.view(counters, "counters")
+    shape = tuple(array.shape)
+    if str(array.dtype) != "uint32":
         raise TypeError(f"counters must be uint32, not {array.dtype}.")
-    if array.ndim == 0 or array.shape[-1] != 4:
-        raise ValueError(f"counters must have shape [..., 4], not {array.shape}.")
-    out = np.empty_like(array)
-    _core.philox4x32(array, key, rounds, out)
+    if not shape or shape[-1] != 4:
+        raise ValueError(f"counters must have shape [..., 4], not {shape}.")
+    out = np.empty_like(array) if place is CPU else place.empty(shape, "uint32")
+    place.carry_out(place.kernels.philox4x32(array, key, rounds, place.view(out, "out")))
     return out
 
 
@@ -48,7 +67,7 @@ def normal(
 ) -> Array:
     """Noise of a kind at elements offset .. offset + dim - 1 of one row: float32 [dim].
 
-    seed: 64 bits; generation, row, stream: 32 bits; offset + dim <= 2^34.
+    seed: 64 bits; generation, row, stream: 32 bits; offset + dim <= 2^34. NumPy's, or `out`, which may be on a GPU.
 
     Raises ValueError for numbers out of range, an unknown kind or an `out` that does not fit; TypeError for types.
     """
@@ -56,9 +75,15 @@ def normal(
         if not 0 < dim <= _core.MAX_ELEMENTS:
             raise ValueError(f"dim must be from 1 to 2^34, not {dim}.")
         out = np.empty(dim, np.float32)
-    elif len(out) != dim:
-        raise ValueError(f"out must hold dim = {dim} elements, not {len(out)}.")
-    _core.normal(seed, generation, stream, row, offset, kind, view(out, "out"))
+    if type(out) is ndarray:
+        place, to = CPU, out
+    else:
+        place, to = placed(out, "out")
+    if to.size != dim:
+        raise ValueError(f"out must hold dim = {dim} elements, not {to.size}.")
+    plan = place.kernels.normal(seed, generation, stream, row, offset, kind, to)
+    if plan is not None:
+        place.carry_out(plan)
     return out
 
 
@@ -77,19 +102,25 @@ def perturb(
     """Perturbed parameters: out[k, j] = theta[j] + scales[k] * epsilon[rows[k], offset + j], rounded once.
 
     theta: float32 [D]; rows: integers [K] below 2^32; scales: float32 [K], sigma times the sign. Gives [K, D] of the
-    kind of theta: float32, or the float16 or bfloat16 of `out` (bfloat16 in torch only). Neighbours in `rows` that are
-    equal share the making of their noise, so list mirrored pairs side by side.
+    kind of theta and where it is: float32, or the float16 or bfloat16 of `out` (bfloat16 not in NumPy). Neighbours in
+    `rows` that are equal share the making of their noise, so list mirrored pairs side by side.
 
     Raises ValueError for shapes, ranges, contiguity and shared memory; TypeError for dtypes.
     """
-    center, numbers, factors = view(theta, "theta"), row_numbers(rows), view(scales, "scales")
-    shape = (len(numbers), center.size)
+    if type(theta) is ndarray:
+        place, center = CPU, theta
+    else:
+        place, center = placed(theta, "theta")
+    factors, numbers = place.small(scales, "scales"), place.rows(rows)
+    shape = (numbers.size, center.size)
     if out is None:
-        out = empty_like(theta, shape)
-    elif tuple(out.shape) != shape:
-        raise ValueError(f"out must have shape {shape}, not {tuple(out.shape)}.")
-    bits = bits_view(out, "out")
-    _core.perturb(center, numbers, factors, seed, generation, stream, offset, kind, bits, dtype_name(out))
+        out = place.empty_like(theta, shape)
+    to, dtype = place.output(out, "out")
+    if to.shape != shape:
+        raise ValueError(f"out must have shape {shape}, not {to.shape}.")
+    plan = place.kernels.perturb(center, numbers, factors, seed, generation, stream, offset, kind, to, dtype)
+    if plan is not None:
+        place.carry_out(plan)
     return out
 
 
@@ -107,18 +138,26 @@ def weighted_sum(
 ) -> Array:
     """Weighted sum of noise rows: g[j] = sum_k weights[k] * epsilon[rows[k], offset + j], in the specified order.
 
-    weights: float32 [K]; rows: integers [K] below 2^32. Gives float32 [dim] of the kind of weights. No noise is stored.
+    weights: float32 [K]; rows: integers [K] below 2^32. Gives float32 [dim]: `out`, or of the kind of weights and where
+    they are. No noise is stored.
 
     Raises ValueError for shapes, ranges, contiguity and shared memory; TypeError for dtypes.
     """
     if out is None:
         if not 0 < dim <= _core.MAX_ELEMENTS:
             raise ValueError(f"dim must be from 1 to 2^34, not {dim}.")
-        out = empty_like(weights, (dim,))
-    elif len(out) != dim:
-        raise ValueError(f"out must hold dim = {dim} elements, not {len(out)}.")
-    numbers = row_numbers(rows)
-    _core.weighted_sum(view(weights, "weights"), numbers, seed, generation, stream, offset, kind, view(out, "out"))
+        place = CPU if type(weights) is ndarray else place_of(weights, "weights")
+        out = place.empty_like(weights, (dim,))
+    if type(out) is ndarray:
+        place, to = CPU, out
+    else:
+        place, to = placed(out, "out")
+    if to.size != dim:
+        raise ValueError(f"out must hold dim = {dim} elements, not {to.size}.")
+    factors, numbers = place.small(weights, "weights"), place.rows(rows)
+    plan = place.kernels.weighted_sum(factors, numbers, seed, generation, stream, offset, kind, to)
+    if plan is not None:
+        place.carry_out(plan)
     return out
 
 

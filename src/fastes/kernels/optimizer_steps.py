@@ -3,7 +3,8 @@
 ClipUp in two, because it needs the length of the gradient first, which is in memory between them.
 
 All take the uphill direction g = weighted_sum(weights, rows) and step down along d = -g + l2 theta. They read
-their arrays and write new ones, or `out`, which may be the very arrays that were read.
+their arrays and write new ones, or `out`, which may be the very arrays that were read. Where theta is on a GPU, so must
+the arrays of its size be, and the GPU steps.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from fastes import _core
-from fastes.kernels.arrays import Array, empty_like, row_numbers, view
+import numpy as np
+
+from fastes.kernels.arrays import Array
+from fastes.kernels.device import CPU, placed
 
 
 def sgd_step(
@@ -42,14 +45,15 @@ def sgd_step(
     """
     if (momentum_buffer is None) != (momentum == 0.0):
         raise ValueError("momentum_buffer must be given exactly when momentum is not 0.")
+    place, center = (CPU, theta) if type(theta) is np.ndarray else placed(theta, "theta")
     if out is None:
-        shape = (len(theta),)
-        out = empty_like(theta, shape), None if momentum_buffer is None else empty_like(theta, shape)
-    _core.sgd_step(
-        view(theta, "theta"),
-        None if momentum_buffer is None else view(momentum_buffer, "momentum_buffer"),
-        view(weights, "weights"),
-        row_numbers(rows),
+        shape = center.shape[:1]
+        out = place.empty_like(theta, shape), None if momentum_buffer is None else place.empty_like(theta, shape)
+    plan = place.kernels.sgd_step(
+        center,
+        None if momentum_buffer is None else place.view(momentum_buffer, "momentum_buffer"),
+        place.small(weights, "weights"),
+        place.rows(rows),
         seed,
         generation,
         stream,
@@ -60,9 +64,11 @@ def sgd_step(
         nesterov=nesterov,
         l2=l2,
         decay=1.0 - lr * weight_decay,
-        theta_out=view(out[0], "out[0]"),
-        momentum_out=None if out[1] is None else view(out[1], "out[1]"),
+        theta_out=place.view(out[0], "out[0]"),
+        momentum_out=None if out[1] is None else place.view(out[1], "out[1]"),
     )
+    if plan is not None:
+        place.carry_out(plan)
     return out
 
 
@@ -94,15 +100,16 @@ def adam_step(
 
     Raises ValueError and TypeError as `weighted_sum` does.
     """
+    place, center = (CPU, theta) if type(theta) is np.ndarray else placed(theta, "theta")
     if out is None:
-        shape = (len(theta),)
-        out = empty_like(theta, shape), empty_like(theta, shape), empty_like(theta, shape)
-    _core.adam_step(
-        view(theta, "theta"),
-        view(m, "m"),
-        view(v, "v"),
-        view(weights, "weights"),
-        row_numbers(rows),
+        shape = center.shape[:1]
+        out = place.empty_like(theta, shape), place.empty_like(theta, shape), place.empty_like(theta, shape)
+    plan = place.kernels.adam_step(
+        center,
+        place.view(m, "m"),
+        place.view(v, "v"),
+        place.small(weights, "weights"),
+        place.rows(rows),
         seed,
         generation,
         stream,
@@ -117,10 +124,12 @@ def adam_step(
         epsilon=eps,
         l2=l2,
         decay=1.0 - lr * weight_decay,
-        theta_out=view(out[0], "out[0]"),
-        m_out=view(out[1], "out[1]"),
-        v_out=view(out[2], "out[2]"),
+        theta_out=place.view(out[0], "out[0]"),
+        m_out=place.view(out[1], "out[1]"),
+        v_out=place.view(out[2], "out[2]"),
     )
+    if plan is not None:
+        place.carry_out(plan)
     return out
 
 
@@ -150,14 +159,15 @@ def clipup_step(
 
     Raises ValueError and TypeError as `weighted_sum` does.
     """
+    place, center = (CPU, theta) if type(theta) is np.ndarray else placed(theta, "theta")
     if out is None:
-        shape = (len(theta),)
-        out = empty_like(theta, shape), empty_like(theta, shape)
-    _core.clipup_step(
-        view(theta, "theta"),
-        view(velocity, "velocity"),
-        view(weights, "weights"),
-        row_numbers(rows),
+        shape = center.shape[:1]
+        out = place.empty_like(theta, shape), place.empty_like(theta, shape)
+    plan = place.kernels.clipup_step(
+        center,
+        place.view(velocity, "velocity"),
+        place.small(weights, "weights"),
+        place.rows(rows),
         seed,
         generation,
         stream,
@@ -168,7 +178,9 @@ def clipup_step(
         momentum=momentum,
         l2=l2,
         decay=1.0 - lr * weight_decay,
-        theta_out=view(out[0], "out[0]"),
-        velocity_out=view(out[1], "out[1]"),
+        theta_out=place.view(out[0], "out[0]"),
+        velocity_out=place.view(out[1], "out[1]"),
     )
+    if plan is not None:
+        place.carry_out(plan)
     return out

@@ -156,7 +156,7 @@ private:
     Place at;
     Shared& shared;
     LowRankTile tile;
-    float e[4][4];
+    float e[4][4] = {};
 };
 
 // The sums of some chunks of rows: row of blocks y leaves that of its chunks in totals[y], added in order to what is
@@ -239,7 +239,7 @@ private:
     Place at;
     Shared& shared;
     LowRankTile tile;
-    float sum[4][4], total[4][4];
+    float sum[4][4] = {}, total[4][4];
 };
 
 }  // namespace FASTES_ISA

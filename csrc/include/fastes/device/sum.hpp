@@ -200,7 +200,7 @@ struct WeightedSum {
         : p(params), at(place), shared(memory) {
         share.begin(first_block(), at.thread, p.noise, shared);
         FASTES_UNROLL
-        for (std::uint32_t i = 0; i < Share::elements; ++i) total[i] = 0.0f;
+        for (std::uint32_t i = 0; i < Share::elements; ++i) total[i] = sum[i] = 0.0f;
     }
 
     FASTES_CALLABLE std::uint32_t steps() const {
@@ -210,14 +210,13 @@ struct WeightedSum {
         share.load(p.rows, Chunk(p.rows, step / Share::steps), step % Share::steps, at.thread, p.noise, shared);
     }
     FASTES_INLINE void work(std::uint32_t step) {
-        if (step % Share::steps == 0) {
-            FASTES_UNROLL
-            for (std::uint32_t i = 0; i < Share::elements; ++i) sum[i] = 0.0f;
-        }
         share.work(Chunk(p.rows, step / Share::steps), step % Share::steps, at.thread, p.noise, shared, sum);
         if (step % Share::steps == Share::steps - 1) {
             FASTES_UNROLL
-            for (std::uint32_t i = 0; i < Share::elements; ++i) total[i] = rounded_sum(total[i], sum[i]);
+            for (std::uint32_t i = 0; i < Share::elements; ++i) {
+                total[i] = rounded_sum(total[i], sum[i]);
+                sum[i] = 0.0f;
+            }
         }
     }
     FASTES_CALLABLE void finish() const {
