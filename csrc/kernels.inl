@@ -4,6 +4,7 @@
 #include "fastes/accumulate.hpp"
 #include "fastes/clipup.hpp"
 #include "fastes/low_rank.hpp"
+#include "fastes/mlp.hpp"
 #include "fastes/normal.hpp"
 #include "fastes/normal8.hpp"
 #include "fastes/optimizer.hpp"
@@ -166,6 +167,15 @@ void low_rank_add(const LowRankBlock& block) {
     }
 }
 
+void mlp_pack(const MlpShape& shape, const float* theta, float* packed) {
+    pack_mlp(shape, theta, packed);
+}
+
+void mlp_forward(const MlpShape& shape, const float* packed, std::size_t rows, const float* x, float* out,
+                 float* scratch) {
+    forward_mlp<Lanes>(shape, packed, rows, x, out, scratch);
+}
+
 void radius_of(const std::uint32_t* words, std::size_t count, float* out) {
     for_vectors(count, [&]<class V>(std::size_t i) { V::store(out + i, radius<V>(V::load_words(words + i))); });
 }
@@ -204,7 +214,7 @@ void words_only(const Address& address, const WeightedRows& rows, const Span& sp
 extern const KernelTable FASTES_TABLE = {
     Lanes::name,  row_keys,  philox,          fill,          perturb,      weighted_sum_into,
     sgd_step,     adam_step, clipup_gradient, clipup_scales, clipup_apply, low_rank_perturb,
-    low_rank_add, radius_of, direction_of,    words_only,
+    low_rank_add, mlp_pack,  mlp_forward,     radius_of,     direction_of, words_only,
 };
 
 }  // namespace fastes

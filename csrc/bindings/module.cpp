@@ -25,6 +25,7 @@ PYBIND11_MODULE(_core, module) {
     fastes::bindings::Registry both(module, planner);
     fastes::bindings::register_info(module);
     fastes::bindings::register_low_rank(both);
+    fastes::bindings::register_mlp(module);
     fastes::bindings::register_noise(module, both);
     fastes::bindings::register_optimizers(both);
 }

@@ -20,6 +20,7 @@ struct Avx2Lanes {
     static constexpr int interleave = 2;      // groups in flight
     static constexpr int sum_interleave = 1;  // the same in a weighted sum
     static constexpr int tile_vectors = 2;    // of a row in a tile of a matrix product
+    static constexpr int mlp_tiles = 1;       // of 16 outputs each, that registers hold the chains of
     static constexpr const char* name = "avx2";
     using f32 = __m256;
     using u32 = __m256i;
@@ -56,6 +57,10 @@ struct Avx2Lanes {
     static f32 fma(f32 a, f32 b, f32 c) { return _mm256_fmadd_ps(a, b, c); }
     static f32 sqrt(f32 a) { return _mm256_sqrt_ps(a); }
     static f32 neg(f32 a) { return _mm256_xor_ps(a, _mm256_set1_ps(-0.0f)); }
+    static u32 words_of(f32 a) { return _mm256_castps_si256(a); }
+    static f32 floats_of(u32 a) { return _mm256_castsi256_ps(a); }
+    // a where the sign of x is set, else b.
+    static f32 choose_negative(f32 x, f32 a, f32 b) { return _mm256_blendv_ps(b, a, x); }
 
     static void split(f32 a, f32& exponent, f32& mantissa) {
         const u32 bits = _mm256_castps_si256(a);

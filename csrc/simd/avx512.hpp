@@ -21,6 +21,7 @@ struct Avx512Lanes {
     static constexpr int interleave = 2;      // groups in flight
     static constexpr int sum_interleave = 2;  // the same in a weighted sum
     static constexpr int tile_vectors = 4;    // of a row in a tile of a matrix product
+    static constexpr int mlp_tiles = 4;       // of 16 outputs each, that registers hold the chains of
     static constexpr const char* name = "avx512";
     using f32 = __m512;
     using u32 = __m512i;
@@ -64,6 +65,12 @@ struct Avx512Lanes {
     static f32 fma(f32 a, f32 b, f32 c) { return _mm512_fmadd_ps(a, b, c); }
     static f32 sqrt(f32 a) { return _mm512_sqrt_ps(a); }
     static f32 neg(f32 a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
+    static u32 words_of(f32 a) { return _mm512_castps_si512(a); }
+    static f32 floats_of(u32 a) { return _mm512_castsi512_ps(a); }
+    // a where the sign of x is set, else b.
+    static f32 choose_negative(f32 x, f32 a, f32 b) {
+        return _mm512_mask_blend_ps(_mm512_movepi32_mask(_mm512_castps_si512(x)), b, a);
+    }
 
     static void split(f32 a, f32& exponent, f32& mantissa) {
         exponent = _mm512_getexp_ps(a);

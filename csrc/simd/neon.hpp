@@ -22,6 +22,7 @@ struct NeonLanes {
     static constexpr int interleave = 2;      // groups in flight
     static constexpr int sum_interleave = 1;  // the same in a weighted sum
     static constexpr int tile_vectors = 4;    // of a row in a tile of a matrix product
+    static constexpr int mlp_tiles = 1;       // of 16 outputs each, that registers hold the chains of
     static constexpr const char* name = "neon";
     using f32 = float32x4_t;
     using u32 = uint32x4_t;
@@ -65,6 +66,12 @@ struct NeonLanes {
     static f32 fma(f32 a, f32 b, f32 c) { return vfmaq_f32(c, a, b); }
     static f32 sqrt(f32 a) { return vsqrtq_f32(a); }
     static f32 neg(f32 a) { return vnegq_f32(a); }
+    static u32 words_of(f32 a) { return vreinterpretq_u32_f32(a); }
+    static f32 floats_of(u32 a) { return vreinterpretq_f32_u32(a); }
+    // a where the sign of x is set, else b.
+    static f32 choose_negative(f32 x, f32 a, f32 b) {
+        return vbslq_f32(vreinterpretq_u32_s32(vshrq_n_s32(vreinterpretq_s32_f32(x), 31)), a, b);
+    }
 
     static void split(f32 a, f32& exponent, f32& mantissa) {
         const u32 bits = vreinterpretq_u32_f32(a);

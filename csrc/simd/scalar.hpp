@@ -107,6 +107,7 @@ struct ScalarLanes {
     static constexpr int interleave = 1;      // groups in flight
     static constexpr int sum_interleave = 1;  // the same in a weighted sum
     static constexpr int tile_vectors = 4;    // of a row in a tile of a matrix product
+    static constexpr int mlp_tiles = 1;       // of 16 outputs each, that registers hold the chains of
     static constexpr const char* name = "scalar";
     using f32 = float;
     using u32 = std::uint32_t;
@@ -131,6 +132,10 @@ struct ScalarLanes {
     FASTES_CALLABLE static f32 fma(f32 a, f32 b, f32 c) { return fused_multiply_add(a, b, c); }
     FASTES_CALLABLE static f32 sqrt(f32 a) { return rounded_root(a); }
     FASTES_CALLABLE static f32 neg(f32 a) { return -a; }
+    FASTES_CALLABLE static u32 words_of(f32 a) { return bits_of(a); }
+    FASTES_CALLABLE static f32 floats_of(u32 a) { return float_of(a); }
+    // a where the sign of x is set, else b.
+    FASTES_CALLABLE static f32 choose_negative(f32 x, f32 a, f32 b) { return (bits_of(x) >> 31) != 0 ? a : b; }
 
     // |a| = 2 mantissa 2^exponent with mantissa in [1/2, 1).
     FASTES_CALLABLE static void split(f32 a, f32& exponent, f32& mantissa) {

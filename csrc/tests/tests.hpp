@@ -271,5 +271,6 @@ void test_low_rank();
 void test_floating_point_environment();
 void test_fork();
 void test_device();
+void test_mlp();
 
 }  // namespace fastes::tests

@@ -148,7 +148,7 @@ class Numba(Torch):
         from numba import cuda
 
         is_brain = isinstance(given, torch.Tensor) and given.dtype == torch.bfloat16
-        return super().array(given) if is_brain else cuda.to_device(np.array(given))
+        return super().array(given) if is_brain else cuda.to_device(np.array(np.asarray(given)))
 
     def numpy(self, array: Any) -> AnyArray:
         found: AnyArray = super().numpy(array) if isinstance(array, torch.Tensor) else array.copy_to_host()

@@ -6,19 +6,16 @@ real one has, in test_cuda.py.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import specimens
 import torch
 from conformance.device import Numba, On, Simulated, SimulatedArray
 from conformance.kernels import CALLS, ROWS, WEIGHTS, assert_same, expected, theta_of
-from specimens import CARTPOLE, changed
 
-from fastes import kernels, optim
+from fastes import kernels
 from fastes.kernels import KINDS, ceilings, reference
 from fastes.kernels.device import place_of
 from fastes.kernels.noise import words_only
@@ -241,7 +238,7 @@ def test_the_stream_is_the_arrays_own(simulated: Simulated, monkeypatch: pytest.
 def test_transform_digests(place: Any) -> None:
     """Of few words where the GPU is simulated; its C++ tests take more."""
     here = place_of(place.array(theta_of(1)), "theta")
-    lines = (line.split() for line in specimens_file("exhaustive.txt") if not line.startswith("#"))
+    lines = (line.split() for line in golden_lines("exhaustive.txt") if not line.startswith("#"))
     wanted = {int(stride): (int(radius, 16), int(direction, 16)) for stride, radius, direction in lines}
     if isinstance(place, Simulated):
         assert ceilings.transform_digests_at(here, 2**20) == ceilings.transform_digests_at(here, 2**20)
@@ -252,22 +249,5 @@ def test_transform_digests(place: Any) -> None:
     assert {stride: ceilings.transform_digests_at(here, stride) for stride in wanted} == wanted
 
 
-def specimens_file(name: str) -> list[str]:
+def golden_lines(name: str) -> list[str]:
     return (Path(__file__).parents[2] / "csrc" / "testdata" / name).read_text(encoding="utf-8").splitlines()
-
-
-@pytest.mark.parametrize("optimizer", [{"kind": "adamw"}, {"kind": "sgd", "momentum": 0.9}, {"kind": "clipup"}])
-@pytest.mark.usefixtures("in_directory")
-def test_a_run_whose_updates_are_made_on_a_gpu(
-    optimizer: dict[str, Any], place: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tables = changed(CARTPOLE, generations=3, evaluation={"every": 0, "episodes": 1})
-    tables["optimizer"] = optimizer
-    wanted = specimens.run(tables)
-    moving = On(place)
-    for name in ("adam", "sgd", "clipup"):
-        monkeypatch.setattr(sys.modules[f"{optim.__name__}.{name}"], "kernels", moving)
-    found = specimens.run(changed(tables, output={"dir": "on a GPU"}))
-    assert found.digest == wanted.digest
-    if isinstance(place, Simulated):
-        assert len(place.launcher.launched) >= 3

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "fastes/address.hpp"
+#include "fastes/mlp_shape.hpp"
 #include "fastes/steps.hpp"
 
 namespace fastes {
@@ -60,6 +61,10 @@ struct KernelTable {
     void (*clipup_apply)(const Span&, const ClipUpStep&);
     void (*low_rank_perturb)(const LowRankMember&);
     void (*low_rank_add)(const LowRankBlock&);
+    // packed: shape's packed_floats() in all. One member each.
+    void (*mlp_pack)(const MlpShape&, const float* theta, float* packed);
+    void (*mlp_forward)(const MlpShape&, const float* packed, std::size_t rows, const float* x, float* out,
+                        float* scratch);
     // The two halves of the transform by themselves, for the tests that go through all 2^32 words.
     void (*radius)(const std::uint32_t* words, std::size_t count, float* out);
     void (*direction)(const std::uint32_t* words, std::size_t count, float* first, float* second);

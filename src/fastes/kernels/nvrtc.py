@@ -47,8 +47,9 @@ def compiled(nvrtc: Any, sources: Path, architecture: str) -> bytes:
         except nvrtc.NVRTCError as error:
             log = nvrtc.getProgramLog(program)
             raise RuntimeError(f"NVRTC cannot compile the kernels for {architecture}: {error}\n{log}") from error
-        code = nvrtc.getCUBIN(program) if architecture.startswith("sm") else nvrtc.getPTX(program)
-        return bytes(code)
+        if architecture.startswith("sm"):
+            return bytes(nvrtc.getCUBIN(program)) + b"\0"  # CuPy takes the last byte, a 0, for the end of a string
+        return bytes(nvrtc.getPTX(program))
     finally:
         nvrtc.destroyProgram(program)
 

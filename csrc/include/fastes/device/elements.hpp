@@ -91,26 +91,33 @@ struct PerturbMembers {
             static_cast<std::uint32_t>(end() - first < members_of_step ? end() - first : members_of_step);
         T* out = p.out + first * p.span.count;
         float z[4] = {};
-        std::uint32_t made = 0;
+        std::uint32_t made = ~shared.rows[0].c0;  // none yet; c0 is another for every row
+        if (whole) {
+            T* to = out + position;
+            const std::uint64_t stride = p.span.count;
+            for (std::uint32_t k = 0; k < count; ++k, to += stride) {
+                const SharedRow row = shared.rows[k];
+                if (row.c0 != made) make(row, made, z);
+                const QuadLanes::f32 epsilon{{z[0], z[1], z[2], z[3]}};
+                QuadLanes::store(to, QuadLanes::fma(QuadLanes::set(row.weight), epsilon, center));
+            }
+            return;
+        }
         for (std::uint32_t k = 0; k < count; ++k, out += p.span.count) {
             const SharedRow row = shared.rows[k];
-            if (k == 0 || row.c0 != made) {  // c0 is another for every row
-                std::uint32_t words[1][4];
-                philox_words<ScalarLanes, 1>(&block, row.key(), p.noise.keys, words);
-                Quad::values(words[0], part, z);
-                made = row.c0;
-            }
-            if (whole) {
-                const QuadLanes::f32 epsilon{{z[0], z[1], z[2], z[3]}};
-                QuadLanes::store(out + position, QuadLanes::fma(QuadLanes::set(row.weight), epsilon, center));
-            } else {
-                emit_quad(z, position, p.span.count, false, PerturbRow<T, false>{p.theta, out, row.weight});
-            }
+            if (row.c0 != made) make(row, made, z);
+            emit_quad(z, position, p.span.count, false, PerturbRow<T, false>{p.theta, out, row.weight});
         }
     }
     FASTES_CALLABLE void finish() const {}
 
 private:
+    FASTES_INLINE void make(const SharedRow& row, std::uint32_t& made, float* z) const {
+        std::uint32_t words[1][4];
+        philox_words<ScalarLanes, 1>(&block, row.key(), p.noise.keys, words);
+        Quad::values(words[0], part, z);
+        made = row.c0;
+    }
     FASTES_CALLABLE std::uint64_t begin() const { return at.block_y * p.members_of_block; }
     FASTES_CALLABLE std::uint64_t end() const {
         const std::uint64_t rest = p.members.count - begin();

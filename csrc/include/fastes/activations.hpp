@@ -1,0 +1,107 @@
+// Activation functions with the same bits on every instruction set: only operations that IEEE 754 rounds exactly, as in
+// the noise, so that a policy does not decide otherwise on another processor. Errors are measured by
+// csrc/tests/mlp_test.cpp.
+#pragma once
+
+#include <cstdint>
+
+#include "fastes/mlp_shape.hpp"
+
+namespace fastes {
+inline namespace FASTES_ISA {
+
+// The smaller of x and a limit, the larger.
+template <class V>
+[[gnu::always_inline]] inline typename V::f32 at_most(typename V::f32 x, float limit) {
+    return V::choose_negative(V::add(x, V::set(-limit)), x, V::set(limit));
+}
+template <class V>
+[[gnu::always_inline]] inline typename V::f32 at_least(typename V::f32 x, float limit) {
+    return V::choose_negative(V::add(x, V::set(-limit)), V::set(limit), x);
+}
+
+// exp(x) - 1 for x in [-87, 88]: x = n log 2 + r, |r| <= log(2) / 2, and 2^n ((exp(r) - 1) + 1) - 1. The sum with
+// 1.5 2^23 rounds to a whole number, and leaves n + 127 in the lower bits, which are an exponent when shifted.
+template <class V>
+[[gnu::always_inline]] inline typename V::f32 exp_minus_one(typename V::f32 x) {
+    using f32 = typename V::f32;
+    constexpr float whole = 12582912.0f + 127.0f;
+    const f32 shifted = V::fma(x, V::set(0x1.715476p0f), V::set(whole));
+    const f32 n = V::add(shifted, V::set(-whole));
+    f32 r = V::fma(n, V::set(-0x1.62e4p-1f), x);  // log 2 in two parts, the product with the first exact
+    r = V::fma(n, V::set(-0x1.7f7d1cp-20f), r);
+    // Taylor's series to r^7: the rest is below 2^-27 of the sum.
+    f32 p = V::fma(r, V::set(1.0f / 5040.0f), V::set(1.0f / 720.0f));
+    p = V::fma(p, r, V::set(1.0f / 120.0f));
+    p = V::fma(p, r, V::set(1.0f / 24.0f));
+    p = V::fma(p, r, V::set(1.0f / 6.0f));
+    p = V::fma(p, r, V::set(0.5f));
+    p = V::fma(p, V::mul(r, r), r);
+    const f32 scale = V::floats_of(V::template shift_left<23>(V::words_of(shifted)));
+    return V::fma(scale, p, V::add(scale, V::set(-1.0f)));
+}
+
+template <class V>
+[[gnu::always_inline]] inline typename V::f32 exponential(typename V::f32 x) {
+    return V::add(exp_minus_one<V>(at_least<V>(at_most<V>(x, 88.0f), -87.0f)), V::set(1.0f));
+}
+
+// tanh |x| = e / (e + 2) with e = exp(2 |x|) - 1; 1 in float32 from 9.02.
+template <class V>
+[[gnu::always_inline]] inline typename V::f32 hyperbolic_tangent(typename V::f32 x) {
+    const auto words = V::words_of(x);
+    const auto magnitude = at_most<V>(V::floats_of(V::select(0x7FFFFFFFu, words, V::broadcast32(0))), 10.0f);
+    const auto e = exp_minus_one<V>(V::add(magnitude, magnitude));
+    return V::with_sign_of(V::div(e, V::add(e, V::set(2.0f))), words);
+}
+
+template <class V>
+[[gnu::always_inline]] inline typename V::f32 logistic(typename V::f32 x) {
+    return V::div(V::set(1.0f), V::add(V::set(1.0f), exponential<V>(V::neg(x))));
+}
+
+// 1 - erf(a), a >= 0: Abramowitz and Stegun, 7.1.26; absolute error 1.5e-7.
+template <class V>
+[[gnu::always_inline]] inline typename V::f32 complementary_error(typename V::f32 a) {
+    const auto t = V::div(V::set(1.0f), V::fma(a, V::set(0.3275911f), V::set(1.0f)));
+    auto p = V::fma(t, V::set(1.061405429f), V::set(-1.453152027f));
+    p = V::fma(p, t, V::set(1.421413741f));
+    p = V::fma(p, t, V::set(-0.284496736f));
+    p = V::fma(p, t, V::set(0.254829592f));
+    return V::mul(V::mul(p, t), exponential<V>(V::neg(V::mul(a, a))));
+}
+
+// x Phi(x): half of 1 - erf(|x| / sqrt 2) of x, or all of x but that.
+template <class V>
+[[gnu::always_inline]] inline typename V::f32 gaussian_linear(typename V::f32 x) {
+    const auto magnitude = V::floats_of(V::select(0x7FFFFFFFu, V::words_of(x), V::broadcast32(0)));
+    const auto outside = V::mul(V::set(0.5f), complementary_error<V>(V::mul(magnitude, V::set(0.70710678f))));
+    return V::mul(x, V::choose_negative(x, outside, V::add(V::set(1.0f), V::neg(outside))));
+}
+
+// x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))): Hendrycks and Gimpel 2016, arXiv 1606.08415.
+template <class V>
+[[gnu::always_inline]] inline typename V::f32 gaussian_linear_by_tanh(typename V::f32 x) {
+    const auto cubic = V::fma(V::mul(V::mul(x, x), V::set(0.044715f)), x, x);
+    const auto half = V::mul(x, V::set(0.5f));
+    return V::fma(half, hyperbolic_tangent<V>(V::mul(cubic, V::set(0.79788456f))), half);
+}
+
+template <class V>
+[[gnu::always_inline]] inline typename V::f32 activated(Activation activation, typename V::f32 x) {
+    switch (activation) {
+        case Activation::identity: return x;
+        case Activation::tanh: return hyperbolic_tangent<V>(x);
+        case Activation::relu: return V::choose_negative(x, V::set(0.0f), x);
+        case Activation::elu:
+            return V::choose_negative(x, exp_minus_one<V>(at_least<V>(at_most<V>(x, 0.0f), -87.0f)), x);
+        case Activation::silu: return V::mul(x, logistic<V>(x));
+        case Activation::gelu: return gaussian_linear<V>(x);
+        case Activation::gelu_tanh: return gaussian_linear_by_tanh<V>(x);
+        case Activation::sigmoid: return logistic<V>(x);
+    }
+    return x;
+}
+
+}  // namespace FASTES_ISA
+}  // namespace fastes
