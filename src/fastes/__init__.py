@@ -9,13 +9,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastes import algorithms, errors, executors, kernels, optim, policies, problems, report, shaping
+    from fastes import algorithms, envs, errors, executors, kernels, optim, policies, problems, report, shaping
     from fastes.config import load_policy
     from fastes.result import Result
     from fastes.run_settings import Evaluation, Output
     from fastes.trainer import Trainer, train
 
-_MODULES = ("algorithms", "errors", "executors", "kernels", "optim", "policies", "problems", "report", "shaping")
+_MODULES = (
+    "algorithms",
+    "envs",
+    "errors",
+    "executors",
+    "kernels",
+    "optim",
+    "policies",
+    "problems",
+    "report",
+    "shaping",
+)
 _NAMES = {
     "Evaluation": "fastes.run_settings",
     "Output": "fastes.run_settings",
@@ -31,6 +42,7 @@ __all__ = [
     "Result",
     "Trainer",
     "algorithms",
+    "envs",
     "errors",
     "executors",
     "kernels",

@@ -1,0 +1,93 @@
+"""An environment as a frozen description, its compiled functions loaded when they are asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastes.types import Float64Array
+
+if TYPE_CHECKING:
+    from fastes.envs.episodes import Episodes
+
+
+@dataclass(frozen=True, slots=True)
+class Discrete:
+    """Actions 0 .. n - 1: int64 [episodes]."""
+
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Actions float32 [episodes, size]; beyond low and high they do what Gymnasium's do."""
+
+    low: float
+    high: float
+    size: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """The compiled functions of an environment, for other compiled functions to call; `compiled` has their signatures.
+
+    reset(seeds, slots, state, observations, active, steps, returns): starts episodes in the slots named.
+    step(state, actions, active, steps, max_steps, observations, rewards, terminated, truncated, returns, lanes, work):
+        one step of every active episode; gives the number of those still active.
+    lanes: int64 [LANES] and work: float64 [work_size] are scratch memory that step overwrites, one pair a thread.
+    """
+
+    reset: Callable[..., None]
+    step: Callable[..., int]
+    work_size: int
+
+    def scratch(self) -> tuple[Any, Float64Array]:
+        """New `lanes` and `work` for step."""
+        from fastes.envs.compiled import LANES
+
+        return np.empty(LANES, np.int64), np.empty(self.work_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """What Gymnasium's environment `id` is, and where its compiled functions are.
+
+    module: of `fastes.envs`; observation_high, observation_low: bounds [O], low is -high unless named; max_steps: of an
+    episode, Gymnasium's TimeLimit; state_size: S.
+    """
+
+    id: str
+    module: str
+    observation_high: tuple[float, ...]
+    actions: Discrete | Box
+    max_steps: int
+    state_size: int
+    observation_low: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Mirrors the observation's bounds where only the upper ones are given."""
+        if not self.observation_low:
+            object.__setattr__(self, "observation_low", tuple(-bound for bound in self.observation_high))
+
+    @property
+    def observation_shape(self) -> tuple[int]:
+        """(O,)."""
+        return (len(self.observation_high),)
+
+    def kernels(self) -> Kernels:
+        """The compiled functions; the first call compiles them or finds them in numba's cache."""
+        module = importlib.import_module(f"fastes.envs.{self.module}")
+        return Kernels(module.reset, module.step, module.WORK)
+
+    def episodes(self, count: int, max_steps: int = 0) -> Episodes:
+        """`count` episodes to be stepped together, none of them running; max_steps: 0 for the environment's own.
+
+        Raises ValueError.
+        """
+        from fastes.envs.episodes import Episodes
+
+        return Episodes(self, count, max_steps)
