@@ -17,7 +17,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import specimens
-from specimens import CARTPOLE, RASTRIGIN, REMEMBERS, SPHERE, KillsOnce, Recorder, Tables, changed, run, write_config
+from specimens import (
+    CARTPOLE,
+    RASTRIGIN,
+    REMEMBERS,
+    SPHERE,
+    KillsOnce,
+    Recorder,
+    Tables,
+    changed,
+    run,
+    write_config,
+)
 
 from fastes import cli, config, kernels
 from fastes.algorithms import OpenAIES
@@ -28,11 +39,13 @@ from fastes.run_settings import Evaluation
 from fastes.trainer import Trainer
 
 SIGNS = changed(SPHERE, algorithm={"noise": "rademacher"}, optimizer={"kind": "clipup", "lr": 0.5})
+NATIVE = changed(CARTPOLE, problem={"native": True}, policy={"kind": "recurrent", "hidden": [6]})
 LEVELS = changed(RASTRIGIN, algorithm={"noise": "normal8"})
 CASES = {
     "sphere": SPHERE,
     "rastrigin": RASTRIGIN,
     "cartpole": CARTPOLE,
+    "native": NATIVE,
     "state in a buffer": REMEMBERS,
     "signs, clipup": SIGNS,
     "normal8": LEVELS,

@@ -40,7 +40,8 @@ class Output:
         return generation % self.checkpoint_every == 0
 
     def __post_init__(self) -> None:
-        """Checks the settings. Raises ConfigError."""
+        """Checks the settings; a string will do for the directory. Raises ConfigError."""
+        object.__setattr__(self, "dir", Path(self.dir))
         if self.checkpoint_every < 1 or self.keep < 1:
             raise ConfigError(
                 "output.checkpoint_every and output.keep must be at least 1, "

@@ -6,11 +6,27 @@ from fastes.policies.build import PolicySpec, build
 from fastes.policies.flat import Entry, Layout, Policy
 from fastes.policies.interface import Factory, Interface
 from fastes.policies.mlp import MLP
+from fastes.policies.recurrent import Recurrent
 from fastes.policies.vector import Vector
+from fastes.policies.wrap import wrap
 
 POLICIES: dict[str, type[Factory]] = {
     "mlp": MLP,
+    "recurrent": Recurrent,
     "vector": Vector,
 }
 
-__all__ = ["MLP", "POLICIES", "Entry", "Factory", "Interface", "Layout", "Policy", "PolicySpec", "Vector", "build"]
+__all__ = [
+    "MLP",
+    "POLICIES",
+    "Entry",
+    "Factory",
+    "Interface",
+    "Layout",
+    "Policy",
+    "PolicySpec",
+    "Recurrent",
+    "Vector",
+    "build",
+    "wrap",
+]

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastes.envs import NATIVE
 from fastes.errors import PolicyError, ProblemError
 from fastes.noise import Generation
 from fastes.policies import Interface, Policy
 from fastes.policies.build import imported
 from fastes.problems.base import Outcome, Problem, Session
+from fastes.problems.lock_step import LockStepSession
 from fastes.types import AnyArray, UInt32Array
 
 if TYPE_CHECKING:
@@ -30,7 +32,8 @@ class Gym(Problem):
 
     env: an environment id, a factory without arguments, or "module:callable" naming one; env_args: keyword arguments
     of either; episodes: a member; max_steps: of an episode, 0 for no other limit than the environment's own;
-    common_seeds: all members of a generation face the same episodes (common random numbers), else each its own.
+    common_seeds: all members of a generation face the same episodes (common random numbers), else each its own;
+    native: play the compiled environment of `fastes.envs`, all members of a unit in lock step.
     """
 
     env: str | Callable[..., Any] = "CartPole-v1"
@@ -38,6 +41,7 @@ class Gym(Problem):
     episodes: int = 1
     max_steps: int = 0
     common_seeds: bool = True
+    native: bool = False
 
     def __post_init__(self) -> None:
         """Checks the settings. Raises ProblemError."""
@@ -45,6 +49,11 @@ class Gym(Problem):
             raise ProblemError(
                 f"problem.episodes must be at least 1 and problem.max_steps not negative, "
                 f"not {self.episodes} and {self.max_steps}."
+            )
+        if self.native and (self.env not in NATIVE or self.env_args):
+            raise ProblemError(
+                f"problem.native = true needs one of {', '.join(NATIVE)} without env_args, not {self.env!r}"
+                f"{f' with {self.env_args}' if self.env_args else ''}. Leave native out for any other environment."
             )
 
     @property
@@ -65,8 +74,11 @@ class Gym(Problem):
         finally:
             session.close()
 
-    def open(self) -> GymSession:
+    def open(self) -> GymSession | LockStepSession:
         """See `Problem.open`."""
+        if self.native:
+            assert isinstance(self.env, str)
+            return LockStepSession(self.env, self.max_steps)
         return GymSession(self)
 
     def make(self) -> gymnasium.Env[Any, Any]:
@@ -145,8 +157,14 @@ class GymSession(Session):
         policy.reset_()
         observation, _ = self._env.reset(seed=seed)
         total, steps, over = 0.0, 0, False
+        module, recurrent = policy.module, hasattr(policy.module, "initial_state")
+        state = module.initial_state() if recurrent else None
         while not over:
-            output = policy.module(torch.from_numpy(self._encode(observation)[np.newaxis]))
+            given = torch.from_numpy(self._encode(observation)[np.newaxis])
+            if recurrent:
+                output, state = module(given, state)
+            else:
+                output = module(given)
             action = self._decode(self._outputs(output))
             observation, reward, terminated, truncated, _ = self._env.step(action)
             total += float(reward)

@@ -1,0 +1,158 @@
+"""Which path evaluates a module: the first that gives what one row after another gives."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from fastes import kernels
+from fastes.errors import PolicyError
+from fastes.policies.flat import Policy
+from fastes.policies.population.baddbmm import Baddbmm
+from fastes.policies.population.base import BatchingError, Forward, Task, Traits
+from fastes.policies.population.native import Native
+from fastes.policies.population.one_by_one import OneByOne, OneByOneTogether
+from fastes.policies.population.traits import seen_traits
+from fastes.policies.population.vmap import Vmap, VmapTogether
+from fastes.types import Float32Array
+
+PATHS: dict[str, tuple[Callable[[Task], Forward], ...]] = {
+    "native": (Native,),
+    "baddbmm": (Baddbmm,),
+    "vmap": (VmapTogether, Vmap),
+    "one_by_one": (OneByOneTogether, OneByOne),
+}
+"""By name, in the order in which they are tried; of the forms of one path, the first that fits."""
+
+_STEPS = 3
+_FINISHED = np.array([[True, False], [False, True]])
+_warned: set[type[nn.Module]] = set()
+
+
+def batched(
+    policy: Policy, members: int, batch: int, observation_shape: tuple[int, ...], path: str = "auto"
+) -> Forward:
+    """One forward for members x batch episodes of a policy.
+
+    path: one of `PATHS`, or "auto" for the first that can: it is tried on two members and two episodes, with drawn
+    parameters and observations, and has to agree with the module called on one observation at a time (`tolerance`).
+    The choice depends on the module alone, but where arithmetic differs between machines so may a verdict at the edge
+    of the tolerance: who has to be sure takes the `path` that one process found and names it to the others.
+
+    Warns once for each type of module that goes member after member. Raises PolicyError if path is unknown or cannot
+    evaluate the module, if forward gives no tensor with the batch in front, or if the module keeps a state of its own.
+    """
+    if path != "auto" and path not in PATHS:
+        raise PolicyError(f"the path of a batched policy must be 'auto' or one of {', '.join(PATHS)}, not {path!r}.")
+    if members < 1 or batch < 1:
+        raise ValueError(f"members and batch must be at least 1, not {members} and {batch}.")
+    task = Task(policy, members, batch, tuple(observation_shape))
+    kind = type(policy.module)
+    try:
+        example = next(drawn_observations(task.observation_shape))[0, 0]
+        task = replace(task, traits=seen_traits(policy, drawn_thetas(policy)[0], example))
+        expected = _trial(OneByOne, task)
+    except PolicyError:
+        raise
+    except Exception as error:
+        # It may be drawn observations that it cannot take: then as it is defined, and nothing is assumed of it.
+        why = f"called on drawn numbers it raised {_told(error)}"
+        if path not in ("auto", OneByOne.path):
+            raise PolicyError(f"the policy {kind.__name__} cannot be evaluated by {path}: {why}.") from error
+        written = tuple(name for name, _ in policy.module.named_buffers())
+        stateful = hasattr(policy.module, "initial_state")
+        return _taken(OneByOne, replace(task, traits=Traits(stateful, written, random=True)), [why], path)
+    refused: list[str] = []
+    for name, forms in PATHS.items() if path == "auto" else [(path, PATHS[path])]:
+        why = ""
+        for form in forms:
+            if form is OneByOne:
+                return _taken(form, task, refused, path)
+            why = _objection(form, task, expected)
+            if not why:
+                return _taken(form, task, refused, path)
+        refused.append(f"{name}: {why}")
+    raise PolicyError(f"the policy {kind.__name__} cannot be evaluated by {'; '.join(refused)}. Use path = 'auto'.")
+
+
+def tolerance(policy: Policy) -> float:
+    """How far two paths may differ: |a - b| <= tolerance (1 + |b|).
+
+    16 u sqrt(n) L for the widest sum of n products and L matrices; u is the spacing of numbers at 1 in float32, or in
+    the coarsest dtype of a parameter. Paths sum in different orders. Seen: below 1 per cent of it for MLPs and cells of
+    width 64, 8 per cent for 16 layers of 256 whose weights are so large that each layer amplifies.
+    """
+    entries = policy.layout.entries
+    spacing = max(torch.finfo(getattr(torch, entry.dtype)).eps for entry in entries)
+    widths = [entry.size // entry.shape[0] for entry in entries if len(entry.shape) > 1 and entry.size] or [1]
+    return 16.0 * max(spacing, torch.finfo(torch.float32).eps) * math.sqrt(max(widths)) * len(widths)
+
+
+def _taken(form: Callable[[Task], Forward], task: Task, refused: list[str], path: str) -> Forward:
+    forward = form(task)
+    forward.reason = "; ".join(refused)
+    kind = type(task.policy.module)
+    if forward.path == "one_by_one" and path == "auto" and kind not in _warned:
+        _warned.add(kind)
+        warnings.warn(
+            f"the policy {kind.__name__} is evaluated one member after another, which is slow, because it could not be "
+            f"batched: {forward.reason}.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return forward
+
+
+def _objection(form: Callable[[Task], Forward], task: Task, expected: list[Float32Array]) -> str:
+    """Why a form cannot be taken; empty if it can."""
+    try:
+        found = _trial(form, task)
+    except BatchingError as error:
+        return str(error)
+    except Exception as error:
+        return f"{type(task.policy.module).__name__} raised {_told(error)}"
+    allowed = tolerance(task.policy)
+    for one, other in zip(found, expected, strict=True):
+        if one.shape != other.shape:
+            return f"it gave outputs of shape {list(one.shape[2:])}, not {list(other.shape[2:])}"
+        if not np.allclose(one, other, rtol=allowed, atol=allowed, equal_nan=True):
+            with np.errstate(invalid="ignore"):
+                far = np.nanmax(np.abs(one - other))
+            return f"its outputs differ by {far:.1e} from those of one observation at a time"
+    return ""
+
+
+def _trial(form: Callable[[Task], Forward], task: Task) -> list[Float32Array]:
+    """Outputs of a few steps with drawn parameters and observations; some episodes end between them."""
+    forward = form(replace(task, members=2, batch=2))
+    forward.load_(drawn_thetas(task.policy), np.arange(2, dtype=np.uint32))
+    outputs = []
+    for observations in drawn_observations(task.observation_shape):
+        outputs.append(forward(observations))
+        forward.reset_(_FINISHED)
+    return outputs
+
+
+def drawn_thetas(policy: Policy) -> Float32Array:
+    """Parameters around those that the policy has: float32 [2, D]."""
+    thetas: Float32Array = kernels.perturb(policy.theta(), [0, 1], np.full(2, 0.1, np.float32), seed=0, stream=5)
+    return thetas
+
+
+def drawn_observations(shape: tuple[int, ...]) -> Iterator[Float32Array]:
+    """Normal, for each step: float32 [2, 2, *shape]."""
+    size = max(4 * math.prod(shape), 1)
+    for step in range(_STEPS):
+        row: Float32Array = kernels.normal(size, seed=0, generation=1, row=step, stream=5)
+        yield row[: 4 * math.prod(shape)].reshape(2, 2, *shape)
+
+
+def _told(error: Exception) -> str:
+    first = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first[:300].rstrip('.')}"

@@ -1,0 +1,92 @@
+"""Perceptrons by a kernel of our own: each member's weights are read once a step, with the same bits everywhere."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from fastes.kernels.mlp import Mlp, MlpLayer
+from fastes.policies.population.base import BatchingError, Forward, Task
+
+
+class Native(Forward):
+    """nn.Sequential, nested too, of Linear layers, each followed by one activation or none; Flatten, Identity, Dropout.
+
+    Activations: Tanh, ReLU, ELU with alpha = 1, SiLU, GELU, Sigmoid. All parameters are float32 and optimised.
+    """
+
+    path = "native"
+
+    def __init__(self, task: Task) -> None:
+        """Raises BatchingError naming the first layer that is none of these."""
+        super().__init__(task)
+        policy = task.policy
+        offsets = {entry.name: entry.offset for entry in policy.layout.entries}
+        names = {id(parameter): name for name, parameter in policy.module.named_parameters()}
+        layers: list[MlpLayer] = []
+        for layer in _flattened(policy.module):
+            if isinstance(layer, nn.Linear):
+                weight, bias = (_offset(parameter, names, offsets) for parameter in (layer.weight, layer.bias))
+                if weight is None:
+                    raise BatchingError("a layer has no weight")
+                layers.append((layer.in_features, layer.out_features, weight, bias, "identity"))
+                continue
+            if not layers or layers[-1][-1] != "identity":
+                raise BatchingError(f"{type(layer).__name__} does not follow a Linear layer")
+            layers[-1] = (*layers[-1][:-1], _activation(layer))
+        if not layers:
+            raise BatchingError("there is no Linear layer")
+        try:
+            self._mlp = Mlp(layers, policy.dim)
+        except ValueError as error:
+            raise BatchingError(str(error).rstrip(".")) from error
+        self._packed = self._mlp.packed(task.members)
+
+    def _loaded_(self) -> None:
+        self._mlp.pack(self._stacked.array, self._packed)
+
+    def _forward(self, observations: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(self._mlp.forward(self._packed, observations.flatten(2).numpy()))
+
+
+def _flattened(module: nn.Module) -> list[nn.Module]:
+    """Linear layers and activations in order."""
+    if module._forward_hooks or module._forward_pre_hooks:
+        raise BatchingError(f"{type(module).__name__} has forward hooks")
+    kind = type(module)
+    if isinstance(module, nn.Sequential) and kind.forward is nn.Sequential.forward:  # not children: they come once each
+        return [layer for child in module for layer in _flattened(child)]
+    if kind in (nn.Identity, nn.Dropout):
+        return []
+    if isinstance(module, nn.Flatten) and kind is nn.Flatten and module.start_dim == 1 and module.end_dim == -1:
+        return []
+    if kind is nn.Linear or kind in _ACTIVATIONS:
+        return [module]
+    raise BatchingError(f"{kind.__name__} is not one of its layers")
+
+
+_ACTIVATIONS = {
+    nn.Tanh: "tanh",
+    nn.ReLU: "relu",
+    nn.ELU: "elu",
+    nn.SiLU: "silu",
+    nn.GELU: "gelu",
+    nn.Sigmoid: "sigmoid",
+}
+
+
+def _activation(layer: nn.Module) -> str:
+    if isinstance(layer, nn.ELU) and layer.alpha != 1.0:
+        raise BatchingError(f"ELU has alpha = {layer.alpha}, not 1")
+    if isinstance(layer, nn.GELU) and layer.approximate == "tanh":
+        return "gelu_tanh"
+    return _ACTIVATIONS[type(layer)]
+
+
+def _offset(parameter: torch.Tensor | None, names: dict[int, str], offsets: dict[str, int]) -> int | None:
+    if parameter is None:
+        return None
+    name = names[id(parameter)]
+    if name not in offsets or parameter.dtype != torch.float32 or parameter.device.type != "cpu":
+        raise BatchingError(f"the parameter {name} is not float32 on the CPU and optimised")
+    return offsets[name]
