@@ -157,7 +157,8 @@ class GymSession(Session):
         policy.reset_()
         observation, _ = self._env.reset(seed=seed)
         total, steps, over = 0.0, 0, False
-        module, recurrent = policy.module, hasattr(policy.module, "initial_state")
+        module: Any = policy.module
+        recurrent = hasattr(module, "initial_state")
         state = module.initial_state() if recurrent else None
         while not over:
             given = torch.from_numpy(self._encode(observation)[np.newaxis])
