@@ -92,7 +92,7 @@ device::Plan Gpu::clipup_step(const Address& address, const WeightedArray& rows,
 
 device::Plan Gpu::low_rank_factors(const Address& address, const RowArray& rows, const LowRank& shape,
                                    float* out) const {
-    return device::low_rank_factors(address, there(rows), shape, out);
+    return device::fill(address, there(rows), shape.first, shape.factor_elements(), out);
 }
 
 device::Plan Gpu::low_rank_perturb(const Address& address, const RowArray& rows, const LowRank& shape,

@@ -195,7 +195,7 @@ std::uint64_t rows_together(const Processor& processor, const LowRank& shape, st
 
 void push_factors(std::vector<Launch>& launches, const Address& address, const Rows& rows, const LowRank& shape,
                   float* factors) {
-    for (Launch& fill : low_rank_factors(address, rows, shape, factors).launches(nullptr)) {
+    for (Launch& fill : device::fill(address, rows, shape.first, shape.factor_elements(), factors).launches(nullptr)) {
         launches.push_back(std::move(fill));
     }
 }
@@ -287,10 +287,6 @@ Plan clipup_step(const Processor& processor, const Address& address, const Weigh
                                                    {step, dim, scales, whole}));
             return launches;
         }};
-}
-
-Plan low_rank_factors(const Address& address, const Rows& rows, const LowRank& shape, float* out) {
-    return fill(address, rows, shape.first, shape.factor_elements(), out);
 }
 
 Plan low_rank_perturb(const Processor& processor, const Address& address, const Rows& rows, const LowRank& shape,

@@ -16,7 +16,7 @@ struct Tensor {
     std::vector<float> factors() const {
         Guarded<float> out(rows.size() * shape.factor_elements());
         if (target.gpu) {
-            carry_out(device::low_rank_factors(address, DeviceRows(rows).view(), shape, out.data()));
+            carry_out(device::fill(address, DeviceRows(rows).view(), shape.first, shape.factor_elements(), out.data()));
             return out.values();
         }
         low_rank_factors(address, row_keys(address, rows).data(), rows.size(), shape, out.data());

@@ -63,7 +63,6 @@ Plan clipup_step(const Processor& processor, const Address& address, const Weigh
                  std::uint64_t dim, const ClipUpStep& step);
 
 // Low rank throws std::invalid_argument for a rank above 2^25.
-Plan low_rank_factors(const Address& address, const Rows& rows, const LowRank& shape, float* out);
 Plan low_rank_perturb(const Processor& processor, const Address& address, const Rows& rows, const LowRank& shape,
                       const float* theta, const float* scales, void* out, OutputType type);
 Plan low_rank_sum(const Processor& processor, const Address& address, const Weighted& rows, const LowRank& shape,
