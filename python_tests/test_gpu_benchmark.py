@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from clock import Clock
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
@@ -22,19 +23,6 @@ CARD = {
     "driver_cuda": "13.0",
 }
 TOOLS = dict.fromkeys(("numpy", "torch", "pytest", "scikit_build_core", "pybind11", "cmake", "ninja"), "1")
-
-
-class Clock:
-    """Counts seconds that only `pass_` adds."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def pass_(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @pytest.fixture

@@ -15,21 +15,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from clock import Clock
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-
-
-class Clock:
-    """Counts seconds that only `pass_` adds."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def pass_(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from fastes.kernels import KINDS
 
 TOOLS = str(Path(__file__).parents[1] / "tools")
 sys.path.append(TOOLS)
+import nvcc  # noqa: E402
 import ptx_device  # noqa: E402
 from ptx_translation.parse import PtxError, parsed  # noqa: E402
 
@@ -511,7 +512,7 @@ def test_wrong_addresses_and_divisions_are_messages(code: str, message: str, tmp
 def test_without_nvcc_there_is_a_message(
     required: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(ptx_device, "find_nvcc", lambda: None)
+    monkeypatch.setattr(nvcc, "find", lambda: None)
     monkeypatch.setattr(sys, "argv", ["ptx_device.py", "--out", str(tmp_path / "library.so")])
     monkeypatch.setenv("FASTES_REQUIRE_NVCC", required)
     assert ptx_device.main() == int(required == "1")
@@ -521,12 +522,14 @@ def test_without_nvcc_there_is_a_message(
 
 @pytest.fixture(scope="module", params=["sm_80", "sm_90"])
 def kernels_of_nvcc(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    nvcc = ptx_device.find_nvcc()
+    compiler = nvcc.find()
     if nvcc is None:
         (pytest.fail if os.environ.get("FASTES_REQUIRE_NVCC") == "1" else pytest.skip)("there is no nvcc")
     assert COMPILER is not None
     folder = tmp_path_factory.mktemp(request.param)
-    summary = ptx_device.build(ptx_device.nvcc_ptx(nvcc, request.param), folder / "library.so", folder, COMPILER)
+    summary = ptx_device.build(
+        nvcc.run(compiler, "-ptx", f"-arch={request.param}")[0], folder / "library.so", folder, COMPILER
+    )
     assert summary.opcodes["mul.wide.u32"] > 0
     return str(folder / "library.so")
 

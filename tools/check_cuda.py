@@ -11,23 +11,18 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import nvcc as nvcc_tool
 import nvrtc
 from ptx_contract import contract_problems, entry_names, store_problems
 
 from fastes.kernels.nvrtc import SOURCES, compiled
 
-ROOT = Path(__file__).parents[1]
-KERNELS = ROOT / "cuda" / "kernels.cu"
 ARCHITECTURES = ("80", "90")
-FLAGS = ["-std=c++17", "-O3", "--fmad=false", "-Werror", "all-warnings", f"-I{ROOT}/csrc/include", f"-I{ROOT}/csrc"]
 HOT = ("fill_", "perturb_", "weighted_sum_", "sgd_step_", "adam_step_", "clipup_", "chunk_totals_", "low_rank_")
 
 
@@ -39,24 +34,6 @@ class Usage:
     shared_bytes: int = 0
     stack_bytes: int = 0
     spill_bytes: int = 0
-
-
-def find_nvcc() -> str | None:
-    """Where CMake looks too."""
-    named = os.environ.get("CUDACXX")
-    homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH")]
-    folders = [f"{home}/bin" for home in homes if home] + [os.environ.get("PATH", ""), "/usr/local/cuda/bin"]
-    return named or shutil.which("nvcc", path=os.pathsep.join(folders))
-
-
-def run_nvcc(nvcc: str, *options: str) -> tuple[str, str]:
-    """The compiler's output file, byte by byte, and what it said."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "out"
-        done = subprocess.run([nvcc, *FLAGS, *options, "-o", out, KERNELS], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise SystemExit(f"{nvcc} failed:\n{done.stderr}")
-        return out.read_bytes().decode("latin-1"), done.stderr
 
 
 def usages(ptxas_output: str) -> Iterator[tuple[str, Usage]]:
@@ -103,7 +80,7 @@ def print_table(tables: dict[str, dict[str, Usage]]) -> None:
 def check_usage(nvcc: str) -> list[str]:
     """Prints the table; gives what is wrong in it."""
     tables = {
-        architecture: dict(usages(run_nvcc(nvcc, f"-arch=sm_{architecture}", "-cubin", "-Xptxas", "-v")[1]))
+        architecture: dict(usages(nvcc_tool.run(nvcc, f"-arch=sm_{architecture}", "-cubin", "-Xptxas", "-v")[1]))
         for architecture in ARCHITECTURES
     }
     print_table(tables)
@@ -137,14 +114,14 @@ def check_nvrtc(nvcc: str, expected: list[str]) -> list[str]:
 
 def main() -> int:
     """The exit status."""
-    nvcc = find_nvcc()
+    nvcc = nvcc_tool.find()
     if nvcc is None:
         print(
             "There is no nvcc, so the kernels for GPUs are not compiled. It comes with the CUDA toolkit, 12.4 or later."
         )
         return int(os.environ.get("FASTES_REQUIRE_NVCC") == "1")
     problems = check_usage(nvcc)
-    ptx, _ = run_nvcc(nvcc, f"-arch=compute_{ARCHITECTURES[0]}", "-ptx")
+    ptx, _ = nvcc_tool.run(nvcc, f"-arch=compute_{ARCHITECTURES[0]}", "-ptx")
     problems += check_ptx("nvcc", ptx)
     problems += check_nvrtc(nvcc, entry_names(ptx))
     for problem in problems:

@@ -22,12 +22,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import nvcc as nvcc_tool
 from ptx_translation.kernels import Function, module_variables, translated
 from ptx_translation.parse import PtxError, parsed
 
 ROOT = Path(__file__).parents[1]
 TEMPLATES = Path(__file__).parent / "ptx_translation"
-NVCC_FLAGS = ["-std=c++17", "-O3", "--fmad=false", f"-I{ROOT}/csrc/include", f"-I{ROOT}/csrc", "-ptx"]
+C_FLAGS = ["-std=c++17", "-O3", "--fmad=false", f"-I{ROOT}/csrc/include", f"-I{ROOT}/csrc", "-ptx"]
 C_FLAGS = ["-std=c11", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"]
 C_FLAGS += ["-ffp-contract=off", "-fno-fast-math", "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing"]
 # Registers that are set and never read, labels that only fell through.
@@ -53,25 +54,6 @@ class Summary:
 def c_compiler() -> str | None:
     """The compiler of the processor's code."""
     return shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
-
-
-def find_nvcc() -> str | None:
-    """Where CMake looks too."""
-    named = os.environ.get("CUDACXX")
-    homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH")]
-    folders = [f"{home}/bin" for home in homes if home] + [os.environ.get("PATH", ""), "/usr/local/cuda/bin"]
-    return named or shutil.which("nvcc", path=os.pathsep.join(folders))
-
-
-def nvcc_ptx(nvcc: str, architecture: str) -> str:
-    """What nvcc makes of the kernels."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "kernels.ptx"
-        command = [nvcc, *NVCC_FLAGS, f"-arch={architecture}", "-o", str(out), str(ROOT / "cuda" / "kernels.cu")]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise SystemExit(f"{nvcc} failed:\n{done.stderr}")
-        return out.read_text()
 
 
 def nvrtc_ptx(library: Path, architecture: str) -> str:
@@ -160,7 +142,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the PTX and the C there")
     parser.add_argument("--opcodes", action="store_true", help="print how often each instruction occurs")
     arguments = parser.parse_args()
-    nvcc, compiler = find_nvcc(), c_compiler()
+    nvcc, compiler = nvcc_tool.find(), c_compiler()
     if arguments.nvrtc is None and nvcc is None:
         print("There is no nvcc, so there is no PTX to translate. It comes with the CUDA toolkit, 12.4 or later.")
         return int(os.environ.get("FASTES_REQUIRE_NVCC") == "1")
@@ -171,7 +153,11 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         name = f"NVRTC ({arguments.nvrtc.name})" if arguments.nvrtc else str(nvcc)
         print(f"{name} compiles the kernels for {arguments.arch}", flush=True)
-        ptx = nvrtc_ptx(arguments.nvrtc, arguments.arch) if arguments.nvrtc else nvcc_ptx(str(nvcc), arguments.arch)
+        ptx = (
+            nvrtc_ptx(arguments.nvrtc, arguments.arch)
+            if arguments.nvrtc
+            else nvcc_tool.run(str(nvcc), "-ptx", f"-arch={arguments.arch}")[0]
+        )
         (folder / "kernels.ptx").write_text(ptx)
         try:
             summary = build(ptx, arguments.out, folder, compiler)

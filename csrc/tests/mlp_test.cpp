@@ -67,6 +67,21 @@ void test_activations() {
     }
 }
 
+// Whatever its sign, wherever it comes from: parameters that have diverged must not look well.
+void test_nan() {
+    for (const Function& function : functions) {
+        for (const std::uint32_t bits_of_nan : {0x7FC00000u, 0xFFC00000u}) {
+            const std::vector<float> x(3, from_bits(bits_of_nan));
+            for (const auto& isa : isas_usable()) {
+                select_isa(isa);
+                for (const float y : forward({{1, 1, 0, no_bias, function.activation}}, {1.0f}, 3, x)) {
+                    CHECK(y != y, std::string(function.name) + " of NaN on " + isa);
+                }
+            }
+        }
+    }
+}
+
 // Widths around the lanes and the tiles of 16 and 64, with and without a bias, against sums in double precision.
 void test_layers() {
     for (const std::uint32_t in : {1u, 2u, 3u, 4u, 5u, 17u, 64u}) {
@@ -113,6 +128,7 @@ void test_layers() {
 
 void test_mlp() {
     test_activations();
+    test_nan();
     test_layers();
 }
 

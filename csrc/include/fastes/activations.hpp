@@ -87,18 +87,25 @@ template <class V>
     return V::fma(half, hyperbolic_tangent<V>(V::mul(cubic, V::set(0.79788456f))), half);
 }
 
+// A NaN where x is one: choices by sign would hide it behind a limit.
+template <class V>
+[[gnu::always_inline]] inline typename V::f32 unless_nan(typename V::f32 x, typename V::f32 value) {
+    return V::fma(x, V::set(0.0f), value);  // so does an infinity, which comes of a sum that has overflowed
+}
+
 template <class V>
 [[gnu::always_inline]] inline typename V::f32 activated(Activation activation, typename V::f32 x) {
     switch (activation) {
         case Activation::identity: return x;
-        case Activation::tanh: return hyperbolic_tangent<V>(x);
-        case Activation::relu: return V::choose_negative(x, V::set(0.0f), x);
+        case Activation::tanh: return unless_nan<V>(x, hyperbolic_tangent<V>(x));
+        case Activation::relu: return unless_nan<V>(x, V::choose_negative(x, V::set(0.0f), x));
         case Activation::elu:
-            return V::choose_negative(x, exp_minus_one<V>(at_least<V>(at_most<V>(x, 0.0f), -87.0f)), x);
+            return unless_nan<V>(x,
+                                 V::choose_negative(x, exp_minus_one<V>(at_least<V>(at_most<V>(x, 0.0f), -87.0f)), x));
         case Activation::silu: return V::mul(x, logistic<V>(x));
         case Activation::gelu: return gaussian_linear<V>(x);
         case Activation::gelu_tanh: return gaussian_linear_by_tanh<V>(x);
-        case Activation::sigmoid: return logistic<V>(x);
+        case Activation::sigmoid: return unless_nan<V>(x, logistic<V>(x));
     }
     return x;
 }

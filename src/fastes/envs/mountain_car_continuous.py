@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastes.envs.compiled import LANES, RESET, STEP_BOX, collect, compiled, inlined, settle, start
-from fastes.envs.seeding import seeded, uniform
+from fastes.envs.compiled import LANES, STEP_BOX, collect, compiled, inlined, settle
+from fastes.envs.mountain_car import reset
 from fastes.envs.trigonometry import sin_cos
 from fastes.types import AnyArray, Float32Array, Float64Array
 
@@ -26,29 +26,11 @@ MIN_POSITION, MAX_POSITION = -1.2, 0.6
 MIN_POSITION32, MAX_POSITION32 = float(np.float32(MIN_POSITION)), float(np.float32(MAX_POSITION))
 MAX_SPEED32 = float(np.float32(0.07))
 GOAL32 = float(np.float32(0.45))
-START_LOW, START_HIGH = -0.6, -0.4
+
+__all__ = ["WORK", "reset", "step"]
 
 POSITION, VELOCITY, ACTION, FIRST = 0, LANES, 2 * LANES, 3 * LANES
 WORK = 4 * LANES
-
-
-@compiled(RESET)
-def reset(
-    seeds: AnyArray,
-    slots: AnyArray,
-    state: Float64Array,
-    observations: Float32Array,
-    active: AnyArray,
-    steps: AnyArray,
-    returns: Float64Array,
-) -> None:
-    """See `Kernels`."""
-    for i in range(seeds.size):
-        slot = slots[i]
-        position, _ = uniform(seeded(seeds[i]), START_LOW, START_HIGH)
-        state[slot, 0], state[slot, 1] = position, 0.0
-        observations[slot, 0], observations[slot, 1] = np.float32(position), np.float32(0.0)
-        start(slot, active, steps, returns)
 
 
 @inlined

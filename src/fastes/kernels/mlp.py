@@ -20,8 +20,9 @@ class Mlp:
     """y = activation(W x + b), layer after layer, in float32 with a fixed order of summation.
 
     The bits are the same on every instruction set and for any number of threads: activations are polynomials and
-    exactly rounded operations, each within 3e-7 of the function (csrc/tests/mlp_test.cpp), and an output is the sum of
-    four chains of fused multiply-adds.
+    exactly rounded operations, each within 3e-7 of the function, relative where that is above 1
+    (csrc/tests/mlp_test.cpp), and an output is the sum of four chains of fused multiply-adds. A sum that is not finite
+    gives NaN, but for identity.
     """
 
     def __init__(self, layers: Sequence[MlpLayer], dim: int) -> None:

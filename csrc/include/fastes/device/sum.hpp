@@ -183,6 +183,22 @@ using SgdOutput = UpdateOutput<SgdStep, SgdUpdate>;
 using AdamOutput = UpdateOutput<AdamStep, AdamUpdate>;
 using GradientOutput = UpdateOutput<ClipUpStep, GradientUpdate>;
 
+// The first block of Philox of a block of the grid.
+template <class Share, class Params>
+FASTES_CALLABLE std::uint64_t first_noise_block(const Params& p, const Place& at) {
+    return p.first / Share::Noise::block_elements + at.block_x * Share::blocks_of_grid_block;
+}
+
+// A thread's elements to an output, those of them that are wanted.
+template <class Share, class Params, class Output>
+FASTES_INLINE void emit_share(const float* values, const Params& p, const Place& at, const Output& output) {
+    const std::uint64_t element = Share::first_element(first_noise_block<Share>(p, at), at.thread);
+    const auto position = static_cast<std::int64_t>(element) - static_cast<std::int64_t>(p.first);
+    FASTES_UNROLL
+    for (std::uint32_t i = 0; i < Share::elements; i += 4)
+        emit_quad(values + i, position + i, p.dim, p.aligned, output);
+}
+
 // All chunks in order, the result to an output.
 template <class Share, class Output>
 struct WeightedSum {
@@ -198,7 +214,7 @@ struct WeightedSum {
 
     FASTES_CALLABLE WeightedSum(const Params& params, const Place& place, Shared& memory)
         : p(params), at(place), shared(memory) {
-        share.begin(first_block(), at.thread, p.noise, shared);
+        share.begin(first_noise_block<Share>(p, at), at.thread, p.noise, shared);
         FASTES_UNROLL
         for (std::uint32_t i = 0; i < Share::elements; ++i) total[i] = sum[i] = 0.0f;
     }
@@ -219,20 +235,9 @@ struct WeightedSum {
             }
         }
     }
-    FASTES_CALLABLE void finish() const {
-        const std::uint64_t element = Share::first_element(first_block(), at.thread);
-        const auto position = static_cast<std::int64_t>(element) - static_cast<std::int64_t>(p.first);
-        FASTES_UNROLL
-        for (std::uint32_t i = 0; i < Share::elements; i += 4) {
-            emit_quad(total + i, position + i, p.dim, p.aligned, p.output);
-        }
-    }
+    FASTES_CALLABLE void finish() const { emit_share<Share>(total, p, at, p.output); }
 
 private:
-    FASTES_CALLABLE std::uint64_t first_block() const {
-        return p.first / Share::Noise::block_elements + at.block_x * Share::blocks_of_grid_block;
-    }
-
     const Params& p;
     Place at;
     Shared& shared;
@@ -256,7 +261,7 @@ struct ChunkTotals {
 
     FASTES_CALLABLE ChunkTotals(const Params& params, const Place& place, Shared& memory)
         : p(params), at(place), shared(memory), chunk(p.rows, p.first_chunk + at.block_y) {
-        share.begin(first_block(), at.thread, p.noise, shared);
+        share.begin(first_noise_block<Share>(p, at), at.thread, p.noise, shared);
         FASTES_UNROLL
         for (std::uint32_t i = 0; i < Share::elements; ++i) sum[i] = 0.0f;
     }
@@ -264,20 +269,9 @@ struct ChunkTotals {
     FASTES_CALLABLE std::uint32_t steps() const { return Share::steps; }
     FASTES_CALLABLE void load(std::uint32_t step) { share.load(p.rows, chunk, step, at.thread, p.noise, shared); }
     FASTES_INLINE void work(std::uint32_t step) { share.work(chunk, step, at.thread, p.noise, shared, sum); }
-    FASTES_CALLABLE void finish() const {
-        const std::uint64_t element = Share::first_element(first_block(), at.thread);
-        const auto position = static_cast<std::int64_t>(element) - static_cast<std::int64_t>(p.first);
-        FASTES_UNROLL
-        for (std::uint32_t i = 0; i < Share::elements; i += 4) {
-            emit_quad(sum + i, position + i, p.dim, p.aligned, Copy{p.totals + at.block_y * p.stride});
-        }
-    }
+    FASTES_CALLABLE void finish() const { emit_share<Share>(sum, p, at, Copy{p.totals + at.block_y * p.stride}); }
 
 private:
-    FASTES_CALLABLE std::uint64_t first_block() const {
-        return p.first / Share::Noise::block_elements + at.block_x * Share::blocks_of_grid_block;
-    }
-
     const Params& p;
     Place at;
     Shared& shared;
