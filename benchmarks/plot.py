@@ -3,7 +3,8 @@
     python benchmarks/plot.py RUN.json SCALING.json docs
 
 Each file gives the figures that it has data for: `peers.png` of the first, `throughput.png` and `threads.png` of the
-second. Points and bars are medians over the rounds, error bars the fastest and the slowest round.
+second; `rollouts.png` and `step_cost.png` of those of `fastes bench rollouts` and `fastes bench rollouts --scaling`.
+Points and bars are medians over the rounds, error bars the fastest and the slowest round.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,14 @@ OTHERS = {
     "torch.randn loop": ("#000000", "s"),
     "noise table, in place": ("#CC79A7", "D"),
     "JAX": ("#E69F00", "^"),
+}
+PLAYERS = {
+    "native": ("#0072B2", "o"),
+    "gym.make": ("#009E73", "P"),
+    "EvoTorch GymNE": ("#CC79A7", "D"),
+    "EvoTorch VecGymNE": ("#000000", "s"),
+    "JAX + gymnax, scan": ("#E69F00", "^"),
+    "JAX + gymnax, while": ("#D55E00", "v"),
 }
 UNKNOWN = ("#56B4E9", "x")
 BAR_OURS, BAR_THEIRS = "#0072B2", "#B8B8B8"
@@ -65,20 +74,33 @@ def kind_of(series: str) -> str:
 def curve(axes: Axes, measurements: Sequence[Measurement], isa: str, unit: float = 1.0) -> None:
     """Rates of one series in `unit`, with error bars; ours solid on the best instruction set, dashed on another."""
     series, ours = measurements[0]["series"], measurements[0]["ours"]
-    colour, marker = OURS.get(kind_of(series), UNKNOWN) if ours else OTHERS.get(series, UNKNOWN)
-    middle, below, above = zip(*(interval([rate / unit for rate in rates(m)]) for m in measurements), strict=True)
+    look = OURS.get(kind_of(series), UNKNOWN) if ours else OTHERS.get(series, UNKNOWN)
+    line = ("-" if series.split()[0] == isa else "--") if ours else ":"
+    points(axes, measurements, [[rate / unit for rate in rates(m)] for m in measurements], look, line)
+
+
+def points(
+    axes: Axes,
+    measurements: Sequence[Measurement],
+    values: Sequence[Sequence[float]],
+    look: tuple[str, str],
+    line: str,
+) -> None:
+    """One series against what grows: medians and extremes of the values. look: colour and marker; line: its style."""
+    series, ours = measurements[0]["series"], measurements[0]["ours"]
+    middle, below, above = zip(*map(interval, values), strict=True)
     axes.errorbar(
         [m["value"] for m in measurements],
         middle,
         yerr=(below, above),
         label=f"fastes, {series}" if ours else series,
-        color=colour,
-        marker=marker,
+        color=look[0],
+        marker=look[1],
         markersize=5,
         capsize=2,
         elinewidth=0.8,
         linewidth=1.6,
-        linestyle=("-" if series.split()[0] == isa else "--") if ours else ":",
+        linestyle=line,
     )
 
 
@@ -165,10 +187,61 @@ def peers(run: dict[str, Any]) -> Figure:
     return figure
 
 
+def rollouts(run: dict[str, Any]) -> Figure:
+    """Environment steps a second of all who play each game, the best at the top."""
+    games = [
+        (name, [m for m in run["measurements"] if m["group"] == name])
+        for name in dict.fromkeys(m["group"] for m in run["measurements"])
+    ]
+    heights = [len(measured) + 1 for _, measured in games]
+    figure, all_axes = plt.subplots(
+        len(games), 1, figsize=(8.5, 1.0 + 0.42 * sum(heights)), gridspec_kw={"height_ratios": heights}, squeeze=False
+    )
+    for axes, (name, measured) in zip(all_axes[:, 0], games, strict=True):
+        names = {f"fastes, {m['series']}" if m["ours"] else m["series"]: m for m in measured}
+        thousands = {label: [1e-3 * m["steps"] / s for s in m["seconds"]] for label, m in names.items()}
+        bars(axes, thousands, {label for label, m in names.items() if m["ours"]}, "{:,.4g}", best=1)
+        axes.set_title(name)
+    rounds = [1e-3 * m["steps"] / s for m in run["measurements"] for s in m["seconds"]]
+    for axes in all_axes[:, 0]:  # one scale for all games, with room for the numbers
+        axes.set_xlim(0.5 * min(rounds), 2.5 * max(rounds))
+    all_axes[-1, 0].set_xlabel("thousand environment steps a second on one processor, higher is better")
+    figure.suptitle(machine(run), fontsize=10)
+    return figure
+
+
+STEP_COST_AXES = {"members": "members, 64-64 tanh", "width": "width (256 members)", "gru members": "members, GRU of 64"}
+
+
+def step_cost(run: dict[str, Any]) -> Figure:
+    """What a step costs against members and against the width of the network."""
+    figure, all_axes = plt.subplots(1, len(STEP_COST_AXES), figsize=(13.5, 4.6), sharey=True)
+    for axes, (axis, label) in zip(all_axes, STEP_COST_AXES.items(), strict=True):
+        for measurements in by_series(run, axis):
+            series, ours = measurements[0]["series"], measurements[0]["ours"]
+            costs = [[1e9 * seconds / m["steps"] for seconds in m["seconds"]] for m in measurements]
+            points(axes, measurements, costs, PLAYERS.get(series, UNKNOWN), "-" if ours else ":")
+        axes.set(xscale="log", yscale="log", xlabel=label)
+        axes.yaxis.set_major_formatter("{x:,g}")
+        mark(axes, run, axis)
+    all_axes[0].set_ylabel("nanoseconds a step of CartPole-v1, lower is better")
+    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside right center")
+    figure.suptitle(f"Whole populations on one processor\n{machine(run)}", fontsize=11)
+    return figure
+
+
+def figures(run: dict[str, Any]) -> dict[str, Callable[[dict[str, Any]], Figure]]:
+    """Those that a run has data for, by name."""
+    axes, steps = {m["axis"] for m in run["measurements"]}, any(m.get("steps") for m in run["measurements"])
+    if axes == {""}:
+        return {"rollouts": rollouts} if steps else {"peers": peers}
+    return {"step_cost": step_cost} if steps else {"throughput": throughput, "threads": threads}
+
+
 def machine(run: dict[str, Any]) -> str:
     """For a title."""
     here, versions = run["machine"], run["versions"]
-    shown = ", ".join(f"{name} {versions[name]}" for name in ("torch", "jax") if name in versions)
+    shown = ", ".join(f"{name} {versions[name]}" for name in ("torch", "jax", "evotorch", "mujoco") if name in versions)
     return f"{here['cpu']}, {here['processors']} processors, {here['isa']}, {shown}"
 
 
@@ -180,10 +253,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     for path in options.runs:
         run = json.loads(path.read_text(encoding="utf-8"))
-        axes = {m["axis"] for m in run["measurements"]}
-        figures = {"peers": peers} if axes == {""} else {"throughput": throughput, "threads": threads}
         with plt.rc_context(STYLE):
-            for name, draw in figures.items():
+            for name, draw in figures(run).items():
                 draw(run).savefig(options.directory / f"{name}.png", dpi=160)
                 print(options.directory / f"{name}.png")
         plt.close("all")

@@ -20,6 +20,7 @@ from gymnasium import spaces
 from torch import nn
 
 from fastes import config
+from fastes.policies import wrap
 from fastes.report import GenerationReport, Reporter
 from fastes.result import Result
 
@@ -203,6 +204,59 @@ class Echo(gymnasium.Env[Any, Any]):
         self.closed = True
 
 
+class Negated(gymnasium.ObservationWrapper[Any, Any, Any]):
+    """The observation with its sign changed."""
+
+    def observation(self, observation: np.ndarray) -> np.ndarray:
+        return -observation
+
+
+class Fragile(Chain):
+    """Raises in some episodes where a policy takes action 1 in the third step."""
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        if self.left == 3 and action == self.wanted == 1:
+            raise ZeroDivisionError("it broke")
+        return super().step(action)
+
+
+class Walk:
+    """portable-es' protocol: a random walk that is pushed by the action."""
+
+    observation_shape = (2,)
+
+    def randomize(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+
+    def reset(self) -> np.ndarray:
+        self.at, self.left = float(self.rng.normal()), 12
+        return self._state()
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool]:
+        self.at += float(np.tanh(np.ravel(action)[0])) + 0.1 * float(self.rng.normal())
+        self.left -= 1
+        return self._state(), -abs(self.at), self.left == 0
+
+    def eval(self) -> dict[str, float]:
+        return {"distance": abs(self.at)}
+
+    def _state(self) -> np.ndarray:
+        return np.array([self.at, self.left / 12], np.float32)
+
+
+def vector_cartpole(num_envs: int) -> Any:
+    """Environments of CartPole that are stepped one after another, as Gymnasium does it."""
+    return gymnasium.make_vec("CartPole-v1", num_envs=num_envs, vectorization_mode="sync")
+
+
+def blobs() -> tuple[torch.Tensor, torch.Tensor]:
+    """Three classes of points in the plane: float32 [90, 2], int64 [90]."""
+    rng = np.random.default_rng(1)
+    kinds = np.arange(90) % 3
+    points = np.array([[0, 2], [2, -1], [-2, -1]])[kinds] + rng.normal(size=(90, 2))
+    return torch.from_numpy(points.astype(np.float32)), torch.from_numpy(kinds)
+
+
 REMEMBERS: Tables = CARTPOLE | {"policy": {"kind": "specimens:Remembers"}, "evaluation": {"every": 1, "episodes": 1}}
 
 
@@ -231,6 +285,39 @@ class Remembers(Linear):
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
         self.trace = 0.5 * self.trace + observation
         return super().forward(self.trace)
+
+
+class Trails(Linear):
+    """Keeps a trace of what it saw in an attribute, in the older style."""
+
+    trace: torch.Tensor | None = None
+
+    def reset(self) -> None:
+        self.trace = None
+
+    def forward(self, observation: torch.Tensor) -> torch.Tensor:
+        self.trace = observation if self.trace is None else 0.5 * self.trace + observation
+        return super().forward(self.trace)
+
+
+def wrapped(observation_size: int, action_size: int) -> nn.Module:
+    return wrap(Trails(observation_size, action_size))
+
+
+class Branches(Linear):
+    """Control flow that depends on what it sees."""
+
+    def forward(self, observation: torch.Tensor) -> torch.Tensor:
+        outputs = super().forward(observation)
+        return outputs if bool((observation.sum() > 0).item()) else -outputs
+
+
+class Draws(Linear):
+    """Adds noise of its own."""
+
+    def forward(self, observation: torch.Tensor) -> torch.Tensor:
+        outputs = super().forward(observation)
+        return outputs + 0.3 * torch.randn_like(outputs)
 
 
 class Raises(Linear):

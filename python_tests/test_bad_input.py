@@ -18,7 +18,7 @@ import specimens
 from specimens import OnCall, Tables, changed, run, write_config
 
 from fastes import cli, journal
-from fastes.errors import ConfigError, FastesError, FitnessError, PolicyError, ProblemError, StorageError
+from fastes.errors import ConfigError, FastesError, PolicyError, ProblemError, StorageError
 
 FUNCTION: Tables = {
     "generations": 5,
@@ -100,20 +100,20 @@ ERRORS: dict[str, tuple[Tables, dict[str, Any], type[FastesError], list[str]]] =
     "reward is NaN": (
         CHAIN,
         {"problem": {"env_args": {"raise_in": "nan"}}},
-        FitnessError,
-        ["member 0 of generation 0", "nan", "8 of 8", "nan_fitness"],
+        ProblemError,
+        ["member 0 of generation 0", "gave the reward nan", "on_error"],
     ),
     "policy gives too much": (
         CHAIN,
         {"policy": {"kind": "specimens:too_wide", "hidden": None}},
         PolicyError,
-        ["(1, 3)", "(1, 2)", "Discrete(2)", "2 outputs"],
+        ["(3,)", "(2,)", "Discrete(2)", "2 outputs"],
     ),
     "policy raises": (
         CHAIN,
         {"policy": {"kind": "specimens:Raises", "hidden": None}},
         ProblemError,
-        ["matrix is singular", "member 0"],
+        ["matrix is singular", "members 0 to 3 of generation 0"],
     ),
     "policy is no module": (
         CHAIN,
@@ -157,6 +157,7 @@ ERRORS: dict[str, tuple[Tables, dict[str, Any], type[FastesError], list[str]]] =
 }
 
 
+@pytest.mark.filterwarnings("ignore:the policy Raises is evaluated one member after another")
 @pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("name", ERRORS)
 def test_the_paragraph(name: str, debug: bool, in_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -263,9 +264,11 @@ def test_worst_fitness_instead(value: float, executor: str, tmp_path: Path, monk
 
 
 def test_worst_of_nothing_is_still_an_error(in_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tables = changed(CHAIN, problem={"env_args": {"raise_in": "nan"}}, algorithm={"nan_fitness": "worst"})
-    write_config(in_directory / "run.toml", tables)
-    assert "8 of 8 members" in fails(capsys, "train", "run.toml")
+    write_config(
+        in_directory / "run.toml", changed(CHAIN, problem={"env_args": {"raise_in": "nan"}, "on_error": "worst"})
+    )
+    message = fails(capsys, "train", "run.toml")
+    assert "no member of the generation could be evaluated. The environment of member 0 gave the reward nan." in message
 
 
 # --- storage ---------------------------------------------------------------------------------------------------------

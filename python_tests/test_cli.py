@@ -104,7 +104,7 @@ def test_the_directory_without_output(in_directory: Path) -> None:
         (
             {"kind": "local", "workers": 1},
             "local",
-            {"kind": "local", "workers": 1, "start_method": "auto", "max_deaths": 3},
+            {"kind": "local", "workers": 1, "start_method": "auto", "max_deaths": 3, "watchdog_s": 0.0},
         ),
         (None, "inline", {"kind": "inline"}),
     ],

@@ -64,13 +64,17 @@ def test_resolved_twice_is_resolved_once(tables: Tables) -> None:
     assert config.trainer(resolved).config() == resolved
 
 
+REQUIRED = {"torch_loss": {"data": "specimens:blobs"}}
+
+
 def test_every_setting_of_every_kind_can_be_written() -> None:
     """Nothing in a registry has a field that a file cannot hold, unless it may be left out."""
     for registry, where in ((PROBLEMS, "problem"), (POLICIES, "policy"), (EXECUTORS, "executor")):
         for kind, cls in registry.items():
-            tables = changed(GYM) | {where: {"kind": kind}}
+            tables = changed(GYM) | {where: {"kind": kind} | REQUIRED.get(kind, {})}
             resolved = config.trainer(tables).config()[where]
-            assert set(resolved) == {"kind", *(field.name for field in dataclasses.fields(cls))}
+            written = {field.name for field in dataclasses.fields(cls) if field.default is not None}
+            assert set(resolved) == {"kind", *written, *REQUIRED.get(kind, {})}
     for kind in OPTIMIZERS:
         assert config.algorithm({"optimizer": {"kind": kind}}).optimizer == OPTIMIZERS[kind]()
     for kind, cls in ALGORITHMS.items():
@@ -175,7 +179,7 @@ def test_a_table_is_a_table(name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "words"),
     [
-        ("problem", "gmy", ["Did you mean 'gym'?", "gym, function", "module:callable"]),
+        ("problem", "gmy", ["Did you mean 'gym'?", "gym, atari, envpool, function", "module:callable"]),
         ("policy", "mpl", ["Did you mean 'mlp'?", "module:callable"]),
         ("algorithm", "openaies", ["Did you mean 'openai_es'?"]),
         ("optimizer", "admw", ["Did you mean 'adamw'?"]),

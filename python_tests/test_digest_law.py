@@ -1,40 +1,36 @@
 """The digest law: the same configuration ends with the same digest.
 
 Whoever evaluates, on however many processes, threads and instruction sets, stopped or killed in between, or made again
-from the journal. A way to run is a function here; `WAYS` below is the one list of them.
+from the journal: conformance/ways.py. What is evaluated with which policy: test_digest_of_rollouts.py.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import time
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import specimens
+from conformance.ways import WAYS, at, undisturbed
 from specimens import (
     CARTPOLE,
     RASTRIGIN,
     REMEMBERS,
     SPHERE,
     KillsOnce,
-    Recorder,
-    Tables,
     changed,
     run,
     write_config,
 )
 
-from fastes import cli, config, kernels
+from fastes import cli
 from fastes.algorithms import OpenAIES
 from fastes.executors import Local
 from fastes.problems import Function
-from fastes.run_directory import replay
 from fastes.run_settings import Evaluation
 from fastes.trainer import Trainer
 
@@ -50,192 +46,11 @@ CASES = {
     "signs, clipup": SIGNS,
     "normal8": LEVELS,
 }
-Way = Callable[[Tables, Path], str]
 
 
 @cache
 def expected(case: str) -> str:
-    """The digest of an undisturbed run in one process with one thread, nothing written."""
-    with_threads = kernels.num_threads()
-    kernels.set_num_threads(1)
-    try:
-        tables = changed(CASES[case])
-        del tables["output"]
-        return run(tables).digest
-    finally:
-        kernels.set_num_threads(with_threads)
-
-
-def on_executor(**executor: str | int) -> Way:
-    return lambda tables, directory: run(at(tables, directory, executor=executor)).digest
-
-
-def on_threads(threads: int) -> Way:
-    def way(tables: Tables, directory: Path) -> str:
-        before = kernels.num_threads()
-        kernels.set_num_threads(threads)
-        try:
-            return run(at(tables, directory)).digest
-        finally:
-            kernels.set_num_threads(before)
-
-    return way
-
-
-def on_isa(isa: str) -> Way:
-    def way(tables: Tables, directory: Path) -> str:
-        info = kernels.info()
-        if isa not in info["isas_usable"]:
-            pytest.skip(f"this processor has no {isa}")
-        kernels.select_isa(isa)
-        try:
-            assert kernels.info()["isa"] == isa
-            return run(at(tables, directory)).digest
-        finally:
-            kernels.select_isa(info["isa"])
-
-    return way
-
-
-def interrupted(number: signal.Signals, executor: str) -> Way:
-    """The signal comes in the middle of every second session, until the run is done."""
-
-    def way(tables: Tables, directory: Path) -> str:
-        tables = at(tables, directory, executor={"kind": executor})
-        for generation in (1, 2, tables["generations"] - 1):
-            recorder = Recorder(generation, lambda: signal.raise_signal(number))
-            result = run(tables, reporters=[recorder], resume=directory / "run")
-            assert (result.status, result.state.generation) == ("interrupted", generation)
-        result = run(tables, resume=directory / "run")
-        assert result.status == "finished"
-        return result.digest
-
-    return way
-
-
-def killed_between_checkpoints(tables: Tables, directory: Path) -> str:
-    """The process ends with the journal written and the checkpoint not; the journal leads on from an older one."""
-    tables = at(tables, directory, output={"checkpoint_every": 100})
-
-    class PowerCutError(BaseException):
-        pass
-
-    def power_cut() -> None:
-        raise PowerCutError
-
-    with pytest.raises(PowerCutError):
-        run(tables, reporters=[Recorder(3, power_cut)])
-    assert [path.name for path in (directory / "run" / "checkpoints").iterdir()] == ["generation-00000000.safetensors"]
-    recorder = Recorder()
-    result = run(tables, resume=directory / "run", reporters=[recorder])
-    assert recorder.reports[0].generation == 4
-    return result.digest
-
-
-def damaged(*damage: Callable[[Path], None]) -> Way:
-    """Three generations, then damage to the run's directory, then on to the end."""
-
-    def way(tables: Tables, directory: Path) -> str:
-        tables = at(tables, directory, output={"checkpoint_every": 1, "keep": 2})
-        run(changed(tables, generations=3))
-        for harm in damage:
-            harm(directory / "run")
-        recorder = Recorder()
-        result = run(tables, resume=directory / "run", reporters=[recorder])
-        assert len(recorder.messages) >= 1
-        assert recorder.reports[-1].generation == tables["generations"]
-        return result.digest
-
-    return way
-
-
-def flip_bit_of_newest_checkpoint(run_directory: Path, newest: int = 1) -> None:
-    path = sorted((run_directory / "checkpoints").glob("*.safetensors"))[-newest]
-    data = bytearray(path.read_bytes())
-    data[-3] ^= 16
-    path.write_bytes(data)
-
-
-def flip_bit_of_second_newest(run_directory: Path) -> None:
-    flip_bit_of_newest_checkpoint(run_directory, 2)
-
-
-def cut_newest_checkpoint(run_directory: Path) -> None:
-    path = max((run_directory / "checkpoints").glob("*.safetensors"))
-    os.truncate(path, path.stat().st_size // 2)
-
-
-def cut_journal(run_directory: Path) -> None:
-    path = run_directory / "journal.bin"
-    os.truncate(path, path.stat().st_size - 5)
-
-
-def flip_bit_of_journal_header(run_directory: Path) -> None:
-    path = run_directory / "journal.bin"
-    data = bytearray(path.read_bytes())
-    data[30] ^= 1
-    path.write_bytes(data)
-
-
-def delete_journal(run_directory: Path) -> None:
-    (run_directory / "journal.bin").unlink()
-
-
-def damaged_twice(tables: Tables, directory: Path) -> str:
-    """The journal is lost; after the run went on with a new one, so is the checkpoint that this one starts from."""
-    tables = at(tables, directory, output={"checkpoint_every": 1, "keep": 2})
-    run(changed(tables, generations=2))
-    delete_journal(directory / "run")
-    run(changed(tables, generations=3), resume=directory / "run")
-    for generation in (2, 3):
-        os.truncate(directory / "run" / "checkpoints" / f"generation-{generation:08d}.safetensors", 100)
-    result = run(tables, resume=directory / "run")
-    assert result.status == "finished"
-    return result.digest
-
-
-def replayed(tables: Tables, directory: Path) -> str:
-    run(at(tables, directory, executor={"kind": "local", "workers": 2}))
-    algorithm = config.algorithm(config.read_tables(directory / "run" / "config.toml"))
-    notes: list[str] = []
-    digest = replay(directory / "run" / "journal.bin", algorithm, None, notes.append).digest()
-    assert notes == []
-    return digest
-
-
-WAYS: dict[str, Way] = {
-    "inline": on_executor(kind="inline"),
-    "local, 1 process": on_executor(kind="local", workers=1),
-    "local, 2 processes": on_executor(kind="local", workers=2),
-    "local, 3 processes": on_executor(kind="local", workers=3),
-    "local, spawned": on_executor(kind="local", workers=2, start_method="spawn"),
-    "1 thread": on_threads(1),
-    "2 threads": on_threads(2),
-    "7 threads": on_threads(7),
-    "scalar": on_isa("scalar"),
-    "avx2": on_isa("avx2"),
-    "avx512": on_isa("avx512"),
-    "avx512vbmi": on_isa("avx512vbmi"),
-    "neon": on_isa("neon"),
-    "interrupted": interrupted(signal.SIGINT, "inline"),
-    "terminated, local": interrupted(signal.SIGTERM, "local"),
-    "killed between checkpoints": killed_between_checkpoints,
-    "checkpoint with a flipped bit": damaged(flip_bit_of_newest_checkpoint),
-    "checkpoint and journal cut off": damaged(cut_newest_checkpoint, cut_journal),
-    "two checkpoints with flipped bits": damaged(flip_bit_of_newest_checkpoint, flip_bit_of_second_newest),
-    "journal cut off": damaged(cut_journal),
-    "journal without a header": damaged(flip_bit_of_journal_header),
-    "damaged twice": damaged_twice,
-    "replayed": replayed,
-}
-
-
-def at(tables: Tables, directory: Path, **changes: object) -> Tables:
-    """The tables with their output in `directory`."""
-    here = changed(tables, output={"dir": str(directory / "run")})
-    if "executor" in changes:
-        here["executor"] = changes.pop("executor")
-    return changed(here, **changes)
+    return undisturbed(CASES[case])
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ PROBLEMS = {
     "one by one": (Function(specimens.sphere, dim=37), Vector(1.0)),
     "cartpole": (Gym("CartPole-v1", max_steps=30), MLP((16,))),
     "own seeds": (Gym("CartPole-v1", max_steps=30, episodes=2, common_seeds=False), MLP((16,))),
-    "noisy": (Gym("CartPole-v1", max_steps=30, common_seeds=False), Noisy),
+    "noisy": (Gym("CartPole-v1", max_steps=30, common_seeds=False, forward="one_by_one"), Noisy),
 }
 
 
@@ -102,12 +102,12 @@ def test_units_are_aligned_blocks(members: int, sizes: list[int]) -> None:
 def test_the_centre_is_evaluated_on_episodes_of_its_own() -> None:
     problem = Gym("CartPole-v1", max_steps=40)
     evaluator, generation = made(problem, MLP((16,)))
-    returns = evaluator.evaluate_center(generation.theta, 5, 2, 6)
+    returns = evaluator.evaluate_center(generation.theta, 5, 2, 6).returns[0]
     assert returns.dtype == np.float64
     assert returns.shape == (6,)
     assert len(set(returns.tolist())) > 1
-    np.testing.assert_array_equal(evaluator.evaluate_center(generation.theta, 5, 2, 6), returns)
-    np.testing.assert_array_equal(evaluator.evaluate_center(generation.theta, 5, 2, 3), returns[:3])
+    np.testing.assert_array_equal(evaluator.evaluate_center(generation.theta, 5, 2, 6).returns[0], returns)
+    np.testing.assert_array_equal(evaluator.evaluate_center(generation.theta, 5, 2, 3).returns[0], returns[:3])
 
 
 def test_a_dropout_policy_is_the_same_every_time() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
+import hashlib
 import itertools
 import os
 import struct
@@ -12,6 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
+from fastes.conditions import Moments
 from fastes.errors import StorageError
 from fastes.journal import Journal, JournalWriter, Record, read, repair
 
@@ -324,3 +327,117 @@ def test_a_failed_repair_loses_nothing(tmp_path: Path, monkeypatch: pytest.Monke
             repair(path, fail)
     assert path.read_bytes() == damaged
     assert list(tmp_path.iterdir()) == [path]
+
+
+def with_moments(generation: int, elements: int) -> Record:
+    sums = np.random.default_rng(generation).normal(0, 1e6, (2, elements))
+    return dataclasses.replace(record(generation), moments=Moments(float(2**40 + generation), sums[0], sums[1]))
+
+
+def write_mixed(path: Path) -> tuple[list[int], list[Record]]:
+    """Records with moments of 3, 0 and 5 elements, and one without between them; where each ends."""
+    records = [with_moments(0, 3), record(1), with_moments(2, 0), with_moments(3, 5)]
+    with JournalWriter.create(path, HEADER) as writer:
+        ends = [path.stat().st_size]
+        for each in records:
+            writer.append(each)
+            ends.append(path.stat().st_size)
+    return ends, records
+
+
+def assert_same(found: Record, expected: Record) -> None:
+    assert (found.generation, found.digest) == (expected.generation, expected.digest)
+    assert found.fitness.tobytes() == expected.fitness.tobytes()
+    assert found.steps.tobytes() == expected.steps.tobytes()
+    assert (found.moments is None) == (expected.moments is None)
+    if found.moments is not None and expected.moments is not None:
+        assert found.moments.count == expected.moments.count
+        assert found.moments.total.dtype == found.moments.squares.dtype == np.float64
+        assert found.moments.total.tobytes() == expected.moments.total.tobytes()
+        assert found.moments.squares.tobytes() == expected.moments.squares.tobytes()
+
+
+def test_moments_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "journal.bin"
+    ends, records = write_mixed(path)
+    journal = read(path)
+    assert (journal.damage, journal.good_bytes) == (None, ends[-1])
+    for found, expected in zip(journal.records, records, strict=True):
+        assert_same(found, expected)
+    moments = journal.records[0].moments
+    assert moments is not None
+    moments.total[:] = 0  # owned and writable
+
+
+def test_the_documented_layout_of_moments(tmp_path: Path) -> None:
+    path = tmp_path / "journal.bin"
+    ends, records = write_mixed(path)
+    data, moments = path.read_bytes(), records[3].moments
+    assert moments is not None
+    _, kind, length = struct.unpack_from("<IBI", data, ends[3])
+    assert (kind, length) == (3, 28 + 2 * 8 + 12 + 16 * 5)
+    assert ends[4] - ends[3] == 9 + length + 8
+    count, elements = struct.unpack_from("<dI", data, ends[3] + 9 + 28 + 16)
+    assert (count, elements) == (2.0**40 + 3, 5)
+    sums = struct.unpack_from("<10d", data, ends[3] + 9 + 28 + 16 + 12)
+    assert sums == (*moments.total.tolist(), *moments.squares.tolist())
+    assert struct.unpack_from("<IB", data, ends[1])[1] == 2
+
+
+def test_any_cut_and_every_third_byte_flipped_with_moments(tmp_path: Path) -> None:
+    path = tmp_path / "journal.bin"
+    ends, records = write_mixed(path)
+    whole = path.read_bytes()
+    for position in range(ends[0], len(whole)):
+        altered = bytearray(whole)
+        altered[position] ^= 1 << position % 8
+        damaged = whole[:position] if position % 3 or position in ends else bytes(altered)
+        path.write_bytes(damaged)
+        journal, count = read(path), whole_before(ends, position)
+        assert len(journal.records) == count
+        assert journal.good_bytes == ends[count]
+        assert (journal.damage is None) == (len(damaged) == ends[count])
+        for found, expected in zip(journal.records, records, strict=False):
+            assert_same(found, expected)
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b"",
+        struct.pack("<dI", 1.0, 1),
+        struct.pack("<dI", 1.0, 0)[:-1],
+        struct.pack("<dI2d", 1.0, 1, 0.0, 0.0)[:-1],
+        struct.pack("<dI2d", 1.0, 2**32 - 1, 0.0, 0.0),
+        struct.pack("<dI2d", 1.0, 0, 0.0, 0.0),
+    ],
+)
+def test_a_record_whose_moments_do_not_fill_it(tmp_path: Path, tail: bytes) -> None:
+    """Its checksum is right, so that no other check comes before."""
+    path = tmp_path / "journal.bin"
+    (end,) = write(path, range(0))
+    payload = struct.pack("<QI16s", 0, 1, bytes(16)) + struct.pack("<fI", 1.0, 1) + tail
+    head = struct.pack("<4sBI", b"JREC", 3, len(payload))
+    before = path.read_bytes()
+    check = hashlib.blake2b(before[-8:] + head[4:] + payload, digest_size=8).digest()
+    path.write_bytes(before + head + payload + check)
+    journal = read(path)
+    assert journal.records == ()
+    assert journal.good_bytes == end
+    assert "1 members do not fill a record" in str(journal.damage)
+
+
+@pytest.mark.parametrize(
+    ("moments", "match"),
+    [
+        (Moments(1.0, np.zeros(2, np.float32), np.zeros(2)), r"moments.total must be float64 \[2\], not float32"),
+        (Moments(1.0, np.zeros(2), np.zeros(3)), r"moments.squares must be float64 \[2\], not float64 \(3,\)"),
+        (Moments(1.0, np.zeros((2, 1)), np.zeros(2)), r"moments.total must be float64 \[2\], not float64 \(2, 1\)"),
+    ],
+)
+def test_malformed_moments_are_refused(tmp_path: Path, moments: Moments, match: str) -> None:
+    with JournalWriter.create(tmp_path / "journal.bin", HEADER) as writer:
+        with pytest.raises(ValueError, match=match):
+            writer.append(dataclasses.replace(record(0), moments=moments))
+        writer.append(record(0))
+    assert_holds(read(tmp_path / "journal.bin"), range(1))

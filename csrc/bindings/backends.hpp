@@ -83,6 +83,7 @@ private:
 py::class_<Gpu> register_plans(py::module_& module);
 void register_info(py::module_& module);
 void register_mlp(py::module_& module);
+void register_rollout(py::module_& module);  // after register_mlp
 void register_noise(py::module_& module, Registry& both);
 void register_low_rank(Registry& both);
 void register_optimizers(Registry& both);

@@ -154,6 +154,7 @@ struct Avx2Lanes {
     }
 
     static f32 load(const float* p) { return _mm256_loadu_ps(p); }
+    static f32 load_quad(const float* p, int) { return _mm256_broadcast_ps(reinterpret_cast<const __m128*>(p)); }
     static u32 load_words(const std::uint32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
     static void store_words(std::uint32_t* p, u32 a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a); }
     static void store(float* p, f32 a) { _mm256_storeu_ps(p, a); }

@@ -175,6 +175,7 @@ struct Avx512Lanes {
     }
 
     static f32 load(const float* p) { return _mm512_loadu_ps(p); }
+    static f32 load_quad(const float* p, int) { return _mm512_broadcast_f32x4(_mm_loadu_ps(p)); }
     static u32 load_words(const std::uint32_t* p) { return _mm512_loadu_si512(p); }
     static void store_words(std::uint32_t* p, u32 a) { _mm512_storeu_si512(p, a); }
     static void store(float* p, f32 a) { _mm512_storeu_ps(p, a); }

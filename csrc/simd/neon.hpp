@@ -151,6 +151,7 @@ struct NeonLanes {
     }
 
     static f32 load(const float* p) { return vld1q_f32(p); }
+    static f32 load_quad(const float* p, int) { return load(p); }
     static u32 load_words(const std::uint32_t* p) { return vld1q_u32(p); }
     static void store_words(std::uint32_t* p, u32 a) { vst1q_u32(p, a); }
     static void store(float* p, f32 a) { vst1q_f32(p, a); }

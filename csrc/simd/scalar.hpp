@@ -194,6 +194,8 @@ struct ScalarLanes {
     FASTES_CALLABLE static f32 widen(const std::int8_t* p) { return static_cast<float>(*p); }
 
     FASTES_CALLABLE static f32 load(const float* p) { return *p; }
+    // Part v of a tile that repeats four floats.
+    FASTES_CALLABLE static f32 load_quad(const float* p, int v) { return p[v % 4]; }
     FASTES_CALLABLE static u32 load_words(const std::uint32_t* p) { return *p; }
     FASTES_CALLABLE static void store_words(std::uint32_t* p, u32 a) { *p = a; }
     FASTES_CALLABLE static void store(float* p, f32 a) { *p = a; }

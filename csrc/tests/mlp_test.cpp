@@ -36,7 +36,7 @@ std::vector<float> forward(const std::vector<MlpLayer>& layers, const std::vecto
         floats += layer.packed_floats();
         shape.widest = std::max({shape.widest, layer.in, layer.padded()});
     }
-    Guarded<float> packed(floats), scratch(2 * shape.widest), out(rows * layers.back().out);
+    Guarded<float> packed(floats), scratch(shape.scratch_floats()), out(rows * layers.back().out);
     Guarded<float> center(theta), input(x);
     kernels().mlp_pack(shape, center.data(), packed.data());
     kernels().mlp_forward(shape, packed.data(), rows, input.data(), out.data(), scratch.data());
@@ -124,12 +124,39 @@ void test_layers() {
     }
 }
 
+// Layers of up to 12 outputs are laid out differently: the same bits as the first outputs of a wider layer.
+void test_few_outputs() {
+    constexpr std::uint32_t wide = 17;
+    for (const std::uint32_t in : {4u, 8u, 64u}) {
+        for (const Activation activation : {Activation::identity, Activation::tanh, Activation::sigmoid}) {
+            std::vector<float> theta = ramps(wide * in + wide), x = ramps(3 * in);
+            for (float& value : theta) value *= 0.05f;
+            x[1] = -0.0f;
+            select_isa("scalar");
+            const auto expected = forward({{in, wide, 0, wide * in, activation}}, theta, 3, x);
+            for (std::uint32_t out = 1; out <= 13; ++out) {
+                std::vector<float> first;
+                for (std::size_t row = 0; row < 3; ++row) {
+                    const auto begin = expected.begin() + static_cast<std::ptrdiff_t>(row * wide);
+                    first.insert(first.end(), begin, begin + out);
+                }
+                for (const auto& isa : isas_usable()) {
+                    select_isa(isa);
+                    check_same(first, forward({{in, out, 0, wide * in, activation}}, theta, 3, x),
+                               std::to_string(out) + " outputs of " + std::to_string(in) + " inputs on " + isa);
+                }
+            }
+        }
+    }
+}
+
 }  // namespace
 
 void test_mlp() {
     test_activations();
     test_nan();
     test_layers();
+    test_few_outputs();
 }
 
 }  // namespace fastes::tests

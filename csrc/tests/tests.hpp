@@ -272,5 +272,6 @@ void test_floating_point_environment();
 void test_fork();
 void test_device();
 void test_mlp();
+void test_rollout();
 
 }  // namespace fastes::tests

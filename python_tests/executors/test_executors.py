@@ -166,7 +166,7 @@ def test_processes_that_start_afresh(method: str, no_leftover_processes: None) -
 
 def test_a_coordinators_session_does_not_travel(no_leftover_processes: None) -> None:
     evaluator = evaluator_of(Gym(Unpicklable), MLP((4,)))
-    evaluator.evaluate_center(evaluator.policy.theta(), 0, 0, 1)
+    evaluator.evaluate_center(evaluator.policy.theta(), 0, 0, 1).returns[0]
     executor = Local(workers=1).create()
     executor.start(evaluator)
     assert executor._evaluator._session is None

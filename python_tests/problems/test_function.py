@@ -64,7 +64,7 @@ def test_one_by_one_gives_what_all_together_give(name: str) -> None:
 def test_a_function_by_name_and_the_start() -> None:
     problem = Function("specimens:sphere", dim=5, start=2.0)
     policy = build(problem.default_policy(), problem.interface(), 0)
-    returns = Evaluator(problem, policy).evaluate_center(policy.theta(), 0, 0, 3)
+    returns = Evaluator(problem, policy).evaluate_center(policy.theta(), 0, 0, 3).returns[0]
     assert returns.tolist() == [-20.0]  # the same however often: one is enough
     assert problem.interface() == Interface((0,), 5)
 

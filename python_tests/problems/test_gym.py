@@ -23,7 +23,7 @@ BOX = spaces.Box(-1, 1, (3,), np.float32)
 
 
 class Outputs(nn.Module):
-    """Gives its parameters, and remembers what it saw."""
+    """Gives its parameters, and remembers what it saw when it is called as it is."""
 
     def __init__(self, action_size: int) -> None:
         super().__init__()
@@ -31,14 +31,15 @@ class Outputs(nn.Module):
         self.seen: list[torch.Tensor] = []
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
-        self.seen.append(observation.clone())
+        if not torch._C._functorch.is_functorch_wrapped_tensor(observation):
+            self.seen.append(observation.clone())
         return self.outputs.expand(len(observation), -1)
 
 
 def act(action_space: spaces.Space[Any], outputs: list[float]) -> Any:
     """The action that an environment gets for these outputs."""
     env = Echo(BOX, action_space)
-    problem = Gym(lambda: env)
+    problem = Gym(lambda: env, forward="one_by_one")
     assert problem.interface() == Interface((3,), len(outputs))
     evaluator = Evaluator(problem, build(Outputs, problem.interface(), 0))
     evaluator.evaluate_center(np.array(outputs, np.float32), 0, 0, 1)
@@ -88,11 +89,12 @@ def test_spaces_without_an_action_for_outputs() -> None:
     ],
 )
 def test_observations(space: spaces.Space[Any], shape: tuple[int, ...]) -> None:
-    problem = Gym(Echo, {"observation_space": space, "action_space": spaces.Discrete(2), "steps": 3})
+    arguments = {"observation_space": space, "action_space": spaces.Discrete(2), "steps": 3}
+    problem = Gym(Echo, arguments, forward="one_by_one")
     assert problem.interface().observation_shape == shape
     policy = build(Outputs, problem.interface(), 0)
     Evaluator(problem, policy).evaluate_center(policy.theta(), 0, 0, 1)
-    seen = policy.module.seen
+    seen = policy.module.seen[-3:]  # after those of the trial
     assert [(tuple(x.shape), x.dtype) for x in seen] == [((1, *shape), torch.float32)] * 3
     space.seed(int(evaluation_seeds(0, 0, 1)[0]))
     first = space.sample()
@@ -114,8 +116,7 @@ def evaluate(problem: Gym, members: int = 6, first: int = 0, stop: int | None = 
 
 @pytest.mark.parametrize(("max_steps", "steps"), [(0, 7), (3, 3), (7, 7), (100, 7)])
 def test_max_steps_ends_an_episode(max_steps: int, steps: int) -> None:
-    env = Echo(BOX, spaces.Discrete(2), steps=7)
-    result = evaluate(Gym(lambda: env, max_steps=max_steps, episodes=2))
+    result = evaluate(Gym(lambda: Echo(BOX, spaces.Discrete(2), steps=7), max_steps=max_steps, episodes=2))
     assert result.fitness.tolist() == [steps] * 6
     assert result.steps.tolist() == [2 * steps] * 6
     assert result.steps.dtype == np.uint32
@@ -124,11 +125,17 @@ def test_max_steps_ends_an_episode(max_steps: int, steps: int) -> None:
 @pytest.mark.parametrize("common", [True, False])
 def test_seeds_of_episodes(common: bool) -> None:
     """Each member's episodes are reset with the seeds at its address."""
-    env = Echo(BOX, spaces.Discrete(2))
-    evaluate(Gym(lambda: env, episodes=3, common_seeds=common))
+    made: list[Echo] = []
+
+    def make() -> Echo:
+        made.append(Echo(BOX, spaces.Discrete(2)))
+        return made[-1]
+
+    evaluate(Gym(make, episodes=3, common_seeds=common))
     expected = environment_seeds(8, 3, 0, 6, 3, common=common)
-    assert env.seeds == expected.ravel().tolist()
-    assert len(set(env.seeds)) == (3 if common else 18)
+    seeds = [seed for env in made for seed in env.seeds]
+    assert seeds == expected.ravel().tolist()
+    assert len(set(seeds)) == (3 if common else 18)
 
 
 def test_fitness_is_the_mean_over_episodes() -> None:
@@ -138,7 +145,7 @@ def test_fitness_is_the_mean_over_episodes() -> None:
     wins = []
     for action in (0, 1):
         theta = np.array([action == 0, action == 1], np.float32)
-        returns = evaluator.evaluate_center(theta, 5, 0, 100)
+        returns = evaluator.evaluate_center(theta, 5, 0, 100).returns[0]
         assert set(returns.tolist()) == {0.0, 5.0}
         wins.append(returns == 5.0)
     np.testing.assert_array_equal(wins[0], ~wins[1])  # the wanted action depends on the seed alone
@@ -187,25 +194,25 @@ class Shape(nn.Module):
 @pytest.mark.parametrize(
     ("output", "words"),
     [
-        (torch.zeros(1, 3), ["shape (1, 3)", "shape (1, 2)", "Give the last layer 2 outputs."]),
-        (torch.zeros(2), ["shape (2,)"]),
-        (torch.tensor(1.0), ["shape ()"]),
-        ((torch.zeros(1, 2), None), ["a tuple"]),
-        (None, ["a NoneType"]),
+        (torch.zeros(1, 3), ["(3,)", "Discrete(2)", "(4,)", "(2,)", "Give the last layer 2 outputs."]),
+        (torch.zeros(2), ["shape (2,)", "(1, outputs)"]),
+        (torch.tensor(1.0), ["shape ()", "(1, outputs)"]),
+        ((torch.zeros(1, 2), None), ["a tuple", "initial_state"]),
+        (None, ["a NoneType", "(1, outputs)"]),
     ],
 )
 def test_outputs_that_do_not_fit(output: Any, words: list[str]) -> None:
-    evaluator = Evaluator(Gym("CartPole-v1"), Policy(Shape(output)))
+    evaluator = Evaluator(Gym("CartPole-v1", forward="one_by_one"), Policy(Shape(output)))
     with pytest.raises(PolicyError) as caught:
         evaluator.evaluate_center(np.zeros(1, np.float32), 0, 0, 1)
-    for word in (*words, "Discrete(2)", "(4,)"):
+    for word in words:
         assert word in str(caught.value)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
 def test_outputs_of_every_dtype(dtype: torch.dtype) -> None:
     evaluator = Evaluator(Gym("CartPole-v1", max_steps=3), Policy(Shape(torch.tensor([[0.0, 1.0]], dtype=dtype))))
-    assert evaluator.evaluate_center(np.zeros(1, np.float32), 0, 0, 1).tolist() == [3.0]
+    assert evaluator.evaluate_center(np.zeros(1, np.float32), 0, 0, 1).returns[0].tolist() == [3.0]
 
 
 def test_the_member_is_named_when_something_raises() -> None:
@@ -218,14 +225,33 @@ def test_the_member_is_named_when_something_raises() -> None:
                 raise ConnectionError("gone")
             return super().reset(**arguments)
 
-    with pytest.raises(ProblemError, match=r"member 10 of generation 3 played episode 0 .*gone") as caught:
+    with pytest.raises(
+        ProblemError, match=r"raised ConnectionError: gone when member 10 of generation 3 played episode 0"
+    ) as caught:
         evaluate(Gym(FailsLater, episodes=2), members=20, first=6)
     assert isinstance(caught.value.__cause__, ConnectionError)
 
 
-@pytest.mark.parametrize("settings", [{"episodes": 0}, {"episodes": -1}, {"max_steps": -1}])
-def test_settings_out_of_range(settings: dict[str, int]) -> None:
-    with pytest.raises(ProblemError, match=r"problem\.episodes must be at least 1 and problem\.max_steps not negative"):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"episodes": 0},
+        {"episodes": -1},
+        {"max_steps": -1},
+        {"action_noise": -0.1},
+        {"action_noise": np.inf},
+        {"cutoff_growth": 0.5},
+        {"step_budget": -5},
+        {"obs_clip": -1.0},
+        {"reward_offset": np.nan},
+        {"forward": "quick"},
+        {"on_error": "ignore"},
+        {"behaviour": "position"},
+    ],
+)
+def test_settings_out_of_range(settings: dict[str, Any]) -> None:
+    (name, value), *_ = settings.items()
+    with pytest.raises(ProblemError, match=rf"problem\.{name} must be .*, not {value!r}"):
         Gym(**settings)
 
 
@@ -233,4 +259,4 @@ def test_an_mlp_on_images_and_dicts() -> None:
     for space in (spaces.Box(0, 255, (4, 4, 3), np.uint8), spaces.Dict({"a": BOX, "b": spaces.Discrete(2)})):
         problem = Gym(Echo, {"observation_space": space, "action_space": spaces.MultiDiscrete([2, 2])})
         policy = build(MLP((3,)), problem.interface(), 0)
-        assert Evaluator(problem, policy).evaluate_center(policy.theta(), 0, 0, 2).tolist() == [1.0, 1.0]
+        assert Evaluator(problem, policy).evaluate_center(policy.theta(), 0, 0, 2).returns[0].tolist() == [1.0, 1.0]

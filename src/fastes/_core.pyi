@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['DeviceArray', 'MAX_ELEMENTS', 'Mlp', 'NOISE_SPEC', 'Plan', 'Planner', 'adam_step', 'checked_row_numbers', 'clipup_step', 'isa', 'isas_built', 'isas_usable', 'low_rank_factors', 'low_rank_perturb', 'low_rank_sum', 'normal', 'num_threads', 'perturb', 'philox4x32', 'select_isa', 'set_num_threads', 'sgd_step', 'transform_digests_size', 'weighted_sum', 'words_only', 'words_only_size']
+__all__: list[str] = ['DeviceArray', 'MAX_ELEMENTS', 'Mlp', 'NOISE_SPEC', 'Plan', 'Planner', 'adam_step', 'checked_row_numbers', 'clipup_step', 'isa', 'isas_built', 'isas_usable', 'low_rank_factors', 'low_rank_perturb', 'low_rank_sum', 'normal', 'num_threads', 'perturb', 'philox4x32', 'play', 'select_isa', 'set_num_threads', 'sgd_step', 'transform_digests_size', 'weighted_sum', 'words_only', 'words_only_size']
 class DeviceArray:
     def __init__(self, pointer: typing.SupportsInt | typing.SupportsIndex, shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], dtype: str, itemsize: typing.SupportsInt | typing.SupportsIndex, contiguous: bool, writeable: bool) -> None:
         ...
@@ -90,6 +90,8 @@ def num_threads() -> int:
 def perturb(theta: numpy.ndarray, rows: numpy.ndarray, scales: numpy.ndarray, seed: typing.Any, generation: typing.Any, stream: typing.Any, offset: typing.Any, kind: typing.Any, out: numpy.ndarray, out_type: str) -> None:
     ...
 def philox4x32(counters: numpy.ndarray, key: typing.Any, rounds: typing.SupportsInt | typing.SupportsIndex, out: numpy.ndarray) -> None:
+    ...
+def play(mlp: Mlp, packed: numpy.ndarray, *, step: typing.SupportsInt | typing.SupportsIndex, lanes: typing.SupportsInt | typing.SupportsIndex, work: typing.SupportsInt | typing.SupportsIndex, max_steps: typing.SupportsInt | typing.SupportsIndex, state: numpy.ndarray, active: numpy.ndarray, steps: numpy.ndarray, observations: numpy.ndarray, rewards: numpy.ndarray, terminated: numpy.ndarray, truncated: numpy.ndarray, returns: numpy.ndarray, low: numpy.ndarray | None, high: numpy.ndarray | None, mean: numpy.ndarray | None, scale: numpy.ndarray | None, clip: typing.SupportsFloat | typing.SupportsIndex, sampled: numpy.ndarray | None, totals: numpy.ndarray | None, squares: numpy.ndarray | None) -> int:
     ...
 def select_isa(name: str) -> None:
     ...

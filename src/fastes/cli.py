@@ -6,15 +6,20 @@ import argparse
 import contextlib
 import io
 import os
+import shutil
 import signal
 import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastes.errors import ConfigError, FastesError, StorageError
+
+if TYPE_CHECKING:
+    from fastes.policies import Policy
+    from fastes.problems import Problem
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -111,6 +116,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from fastes import config
     from fastes.evaluator import Evaluator
     from fastes.policies import Policy
+    from fastes.report.histogram import can_be_printed, histogram_lines
 
     if options.episodes < 1 or not 0 <= options.seed < 2**64:
         raise ConfigError(
@@ -118,9 +124,11 @@ def _evaluate(options: argparse.Namespace) -> None:
         )
     problem = config.problem(config.read_tables(options.run / "config.toml").get("problem", {}))
     policy = Policy(config.load_policy(options.run))
+    if options.render or options.video is not None:
+        _show(options, problem, policy)
     evaluator = Evaluator(problem, policy)
     try:
-        returns = evaluator.evaluate_center(policy.theta(), options.seed, 0, options.episodes)
+        returns = evaluator.evaluate_center(policy.theta(), options.seed, 0, options.episodes).returns[0]
     finally:
         evaluator.close()
     mean = f"mean {returns.mean():.4g}"
@@ -131,6 +139,27 @@ def _evaluate(options: argparse.Namespace) -> None:
         f"{len(returns)} episodes: {mean} ± {returns.std(ddof=1) / np.sqrt(len(returns)):.2g} (standard error), "
         f"median {np.median(returns):.4g}, from {returns.min():.4g} to {returns.max():.4g}"
     )
+    width, ascii_only = shutil.get_terminal_size().columns, not can_be_printed(sys.stdout.encoding)
+    for line in histogram_lines(returns, width, ascii_only=ascii_only):
+        print(line)
+
+
+def _show(options: argparse.Namespace, problem: Problem, policy: Policy) -> None:
+    """The first of the episodes that are evaluated, in a window or as a video."""
+    from fastes.noise import evaluation_seeds
+    from fastes.video import record, watch
+
+    if options.shown < 1:
+        raise ConfigError(f"--shown must be at least 1 episode, not {options.shown}.")
+    seeds = evaluation_seeds(options.seed, 0, options.shown).tolist()
+    if options.video is not None:
+        frames = watch(problem, policy.module, seeds, "rgb_array")
+        count = record(frames, options.video, frames.fps)
+        told = ", ".join(f"{value:.4g}" for value in frames.returns)
+        print(f"{options.video}: {count} frames, returns {told}")
+    if options.render:
+        for _ in watch(problem, policy.module, seeds, "human"):
+            pass  # a window gives no frames
 
 
 def _replay(options: argparse.Namespace) -> None:
@@ -161,8 +190,12 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from fastes.bench import run, run_scaling
+    from fastes.bench import run, run_rollout_scaling, run_rollouts, run_scaling
 
+    if options.what == "rollouts":
+        if options.scaling:
+            return run_rollout_scaling(json_path=options.json)
+        return run_rollouts(check=options.check, json_path=options.json)
     if options.scaling:
         return run_scaling(json_path=options.json)
     return run(check=options.check, json_path=options.json)
@@ -191,6 +224,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("run", type=Path, metavar="RUN", help="the run's directory")
     evaluate.add_argument("--episodes", type=int, default=100, metavar="N", help="how many (default 100)")
     evaluate.add_argument("--seed", type=int, default=0, metavar="SEED", help="of the episodes (default 0)")
+    evaluate.add_argument("--video", type=Path, metavar="FILE", help="record the first episodes as .mp4 or .gif")
+    evaluate.add_argument("--render", action="store_true", help="show the first episodes in a window")
+    evaluate.add_argument("--shown", type=int, default=1, metavar="N", help="how many of them (default 1)")
 
     replay = add("replay", _replay, "Make the parameters of a run again from its journal, to the bit.")
     replay.add_argument("journal", type=Path, metavar="JOURNAL", help="the run's journal.bin")
@@ -199,12 +235,13 @@ def _parser() -> argparse.ArgumentParser:
 
     add("info", _info, "Show the version, the kernels in use and their self-test digest.")
 
-    bench = add("bench", _bench, "Measure the kernels beside what else one would use, and print the ratios.")
-    what = bench.add_mutually_exclusive_group()
-    what.add_argument("--check", action="store_true", help="exit with status 1 if a ratio is below its floor")
-    what.add_argument(
-        "--scaling", action="store_true", help="instead, how the weighted sum scales in parameters, rows and threads"
+    bench = add("bench", _bench, "Measure kernels or rollouts beside what else one would use, and print the ratios.")
+    bench.add_argument(
+        "what", nargs="?", choices=["kernels", "rollouts"], default="kernels", help="what to measure (default kernels)"
     )
+    how = bench.add_mutually_exclusive_group()
+    how.add_argument("--check", action="store_true", help="exit with status 1 if a ratio is below its floor")
+    how.add_argument("--scaling", action="store_true", help="instead, how the cost grows with sizes, threads, members")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     return parser
 

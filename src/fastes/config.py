@@ -121,8 +121,10 @@ def load_policy(directory: str | Path, module: nn.Module | None = None) -> nn.Mo
         task = problem(tables["problem"])
         spec, arguments = _policy(tables["policy"])
         assert spec is not None  # policy.json names the one that was trained
-        module = build(spec, task.interface(), 0, arguments).module
+        interface = task.interface()
+        module = build(spec, interface, 0, arguments).module
         module = copy.deepcopy(module)  # parameters of their own, not views of one vector
+        module = task.exported(module, task.conditions(interface, members=1))
     return load_weights(module, path)
 
 
@@ -188,6 +190,9 @@ def _check_named(value: Any, path: str) -> None:
     if isinstance(value, dict):
         for key, item in value.items():
             _check_named(item, f"{path}.{key}")
+    if isinstance(value, list):
+        for item in value:
+            _check_named(item, path)
 
 
 def _call(factory: Callable[..., Any], arguments: dict[str, Any], where: str) -> Any:

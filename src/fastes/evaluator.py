@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from fastes.conditions import Conditions
 from fastes.messages import UnitResult
 from fastes.noise import Generation, environment_seeds, evaluation_seeds, member_seeds
 from fastes.policies import Policy
-from fastes.problems import Outcome, Problem, Session
-from fastes.types import Float32Array, Float64Array, UInt32Array
+from fastes.problems import Outcome, Play, Problem, Session
+from fastes.types import Float32Array
 
 
 @dataclass(slots=True)
@@ -26,10 +28,11 @@ class Evaluator:
     policy: Policy
     unit_size: int = 64
     _session: Session | None = None
+    _center_session: Session | None = None
 
     def unopened(self) -> Evaluator:
-        """The same without its session, for another process to open its own."""
-        return replace(self, _session=None)
+        """The same without its sessions, for another process to open its own."""
+        return replace(self, _session=None, _center_session=None)
 
     def units(self, generation: Generation) -> list[Generation]:
         """The generation's work units in member order; the last may be shorter."""
@@ -38,8 +41,23 @@ class Evaluator:
             for first in range(0, len(generation), self.unit_size)
         ]
 
-    def evaluate(self, unit: Generation) -> UnitResult:
+    def prepare(self) -> list[str]:
+        """Opens the session, here and not in the workers, and decides what has to be the same for all of them.
+
+        Gives what the user should know. Raises ProblemError or PolicyError.
+        """
+        return self._opened().prepare(self.policy)
+
+    def evaluate(
+        self,
+        unit: Generation,
+        left_out: Mapping[int, str] | None = None,
+        pulse: Callable[[int], None] | None = None,
+    ) -> UnitResult:
         """Fitness of each member of the unit: the mean return of its episodes.
+
+        left_out: why, by number, members that are not to be evaluated again; pulse: called with the number of a member
+        before its environment is called, -1 for all of them.
 
         Raises ProblemError or PolicyError naming the member.
         """
@@ -51,35 +69,69 @@ class Evaluator:
             self.problem.episodes_per_member,
             common=self.problem.common_random_numbers,
         )
-        outcome = self._outcome(unit, seeds)
+        play = Play(
+            seeds,
+            member_seeds(unit.seed, unit.index, unit.first, len(unit)),
+            {member - unit.first: why for member, why in (left_out or {}).items()},
+            None if pulse is None else lambda place: pulse(place if place < 0 else place + unit.first),
+        )
+        outcome = self._outcome(self._opened(), unit, play)
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is the algorithm's to judge
             fitness = outcome.returns.mean(axis=1).astype(np.float32)
-        return UnitResult(unit.index, unit.first, fitness, outcome.steps)
+        failures = {unit.first + place: why for place, why in outcome.failures.items()}
+        return UnitResult(
+            unit.index,
+            unit.first,
+            fitness,
+            outcome.steps,
+            outcome.moments,
+            outcome.behaviours,
+            outcome.statistics,
+            failures,
+        )
 
-    def evaluate_center(self, theta: Float32Array, seed: int, generation: int, episodes: int) -> Float64Array:
-        """Returns of theta itself over fresh episodes: float64 [episodes]. Does not touch the run's state."""
-        center = Generation(seed, generation, theta, np.zeros(1, np.uint32), np.zeros(1, np.float32))
-        outcome = self._outcome(center, evaluation_seeds(seed, generation, episodes)[np.newaxis])
-        returns: Float64Array = outcome.returns[0]
-        return returns
+    def evaluate_center(
+        self, theta: Float32Array, seed: int, generation: int, episodes: int, conditions: Conditions | None = None
+    ) -> Outcome:
+        """Theta itself over fresh episodes, as the one member of a unit. Does not touch the run's state.
+
+        Episodes that fail, where that is forgiven, are left out of the returns, which are NaN if all have.
+        """
+        conditions = (conditions or Conditions()).without_limit()
+        center = Generation(
+            seed, generation, theta, np.zeros(1, np.uint32), np.zeros(1, np.float32), conditions=conditions
+        )
+        draws = member_seeds(seed, generation, 0, 1)
+        play = Play(evaluation_seeds(seed, generation, episodes)[np.newaxis], draws)
+        if self._center_session is None:
+            problem = self.problem.for_evaluation()
+            self._center_session = self._opened() if problem == self.problem else problem.open()
+        outcome = self._outcome(self._center_session, center, play)
+        if not outcome.failures:
+            return outcome
+        sound = outcome.returns[:, ~np.isnan(outcome.returns[0])]
+        return replace(outcome, returns=sound) if sound.size else outcome
 
     def close(self) -> None:
-        """Closes the session."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        """Closes the sessions."""
+        for session in (self._session, self._center_session):
+            if session is not None:
+                session.close()
+        self._session = self._center_session = None
 
-    def _outcome(self, unit: Generation, seeds: UInt32Array) -> Outcome:
+    def _opened(self) -> Session:
         if self._session is None:
             self._session = self.problem.open()
-        draws = member_seeds(unit.seed, unit.index, unit.first, len(unit))
+        return self._session
+
+    def _outcome(self, session: Session, unit: Generation, play: Play) -> Outcome:
         # One thread: the order of a reduction inside a torch operation must not depend on the machine's cores. And the
         # user's own generator is left as it was.
         threads, generator = torch.get_num_threads(), torch.get_rng_state()
         if threads != 1:
             torch.set_num_threads(1)
         try:
-            return self._session.evaluate(self.policy, unit, seeds, draws)
+            return session.evaluate(self.policy, unit, play)
         finally:
             torch.set_rng_state(generator)
             if threads != 1:

@@ -6,6 +6,7 @@ Seed and fitness determine every parameter, so that some kilobytes hold a whole 
     record      magic u32 = 0x4345524A ("JREC") | kind u8 | length u32 | payload [length] | check [8]
     kind 1      run header: UTF-8 JSON; the first record, and only the first
     kind 2      generation: generation u64 | N u32 | digest [16] | fitness f32 [N] | steps u32 [N]
+    kind 3      the same, followed by moments of observations: count f64 | O u32 | total f64 [O] | squares f64 [O]
 
 `check` is blake2b with 8 bytes of output over the previous record's check (before the first record: the
 file's first 8 bytes), kind, length and payload. The chain makes a record valid only in its place: a flipped
@@ -30,6 +31,7 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 
+from fastes.conditions import Moments
 from fastes.errors import StorageError
 from fastes.storage import sync_folder
 from fastes.types import Float32Array, UInt32Array
@@ -37,8 +39,9 @@ from fastes.types import Float32Array, UInt32Array
 _FILE_START = struct.pack("<4sHH", b"FESJ", 1, 0)
 _FRAME = struct.Struct("<4sBI")
 _RECORD_MAGIC = b"JREC"
-_HEADER, _GENERATION = 1, 2
+_HEADER, _GENERATION, _WITH_MOMENTS = 1, 2, 3
 _GENERATION_HEAD = struct.Struct("<QI16s")
+_MOMENTS_HEAD = struct.Struct("<dI")
 _CHECK_BYTES = 8
 
 
@@ -46,13 +49,15 @@ _CHECK_BYTES = 8
 class Record:
     """One generation: its number, the state's digest after its update (32 hex digits) and what was measured.
 
-    fitness: float32 [N], higher is better; steps: uint32 [N], environment steps; both in member order.
+    fitness: float32 [N], higher is better; steps: uint32 [N], environment steps; both in member order; moments: of the
+    observations that were sampled, of shape [O].
     """
 
     generation: int
     digest: str
     fitness: Float32Array
     steps: UInt32Array
+    moments: Moments | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,7 @@ class JournalWriter:
         """
         if self._last_generation is not None and record.generation != self._last_generation + 1:
             raise ValueError(f"generation {record.generation} cannot follow {self._last_generation}")
-        frame, check = _frame(self._check, _GENERATION, _encode(record))
+        frame, check = _frame(self._check, *_encode(record))
         remedy = "What was written before it is intact; free some space, then resume the run."
         with _disk(f"write generation {record.generation} to the journal {self._path}", remedy):
             try:
@@ -237,7 +242,8 @@ def _frame(previous_check: bytes, kind: int, payload: bytes) -> tuple[bytes, byt
     return head + payload + check, check
 
 
-def _encode(record: Record) -> bytes:
+def _encode(record: Record) -> tuple[int, bytes]:
+    """Kind and payload."""
     digest, fitness, steps = bytes.fromhex(record.digest), record.fitness, record.steps
     if len(digest) != 16:
         raise ValueError(f"the digest {record.digest!r} is not 32 hex digits")
@@ -245,20 +251,36 @@ def _encode(record: Record) -> bytes:
         if array.dtype != dtype or array.shape != (len(fitness),):
             raise ValueError(f"{name} must be {dtype.__name__} [{len(fitness)}], not {array.dtype} {array.shape}")
     head = _GENERATION_HEAD.pack(record.generation, len(fitness), digest)
-    return head + fitness.astype("<f4").tobytes() + steps.astype("<u4").tobytes()
+    payload = head + fitness.astype("<f4").tobytes() + steps.astype("<u4").tobytes()
+    if (moments := record.moments) is None:
+        return _GENERATION, payload
+    for name, sums in (("total", moments.total), ("squares", moments.squares)):
+        if sums.dtype != np.float64 or sums.shape != (moments.total.size,):
+            raise ValueError(f"moments.{name} must be float64 [{moments.total.size}], not {sums.dtype} {sums.shape}")
+    payload += _MOMENTS_HEAD.pack(moments.count, moments.total.size)
+    return _WITH_MOMENTS, payload + moments.total.astype("<f8").tobytes() + moments.squares.astype("<f8").tobytes()
 
 
 def _decode(kind: int, payload: bytes, expected_generation: int | None) -> Record:
-    if kind != _GENERATION or len(payload) < _GENERATION_HEAD.size:
+    if kind not in (_GENERATION, _WITH_MOMENTS) or len(payload) < _GENERATION_HEAD.size:
         raise _DamageError(f"a record of kind {kind} with {len(payload)} bytes is not a generation")
     generation, members, digest = _GENERATION_HEAD.unpack_from(payload)
-    if len(payload) != _GENERATION_HEAD.size + 8 * members:
+    end = _GENERATION_HEAD.size + 8 * members
+    moments = None
+    if kind == _WITH_MOMENTS:
+        start, end = end, end + _MOMENTS_HEAD.size
+        count, elements = _MOMENTS_HEAD.unpack_from(payload, start) if len(payload) >= end else (0.0, 0)
+        start, end = end, end + 16 * elements
+        if len(payload) == end:
+            sums = np.frombuffer(payload, "<f8", 2 * elements, start).astype(np.float64)
+            moments = Moments(count, sums[:elements], sums[elements:])
+    if len(payload) != end:
         raise _DamageError(f"{members} members do not fill a record of {len(payload)} bytes")
     if expected_generation not in (None, generation):
         raise _DamageError(f"generation {generation} stands where {expected_generation} should")
     fitness = np.frombuffer(payload, "<f4", members, _GENERATION_HEAD.size)
     steps = np.frombuffer(payload, "<u4", members, _GENERATION_HEAD.size + 4 * members)
-    return Record(generation, digest.hex(), fitness.astype(np.float32), steps.astype(np.uint32))
+    return Record(generation, digest.hex(), fitness.astype(np.float32), steps.astype(np.uint32), moments)
 
 
 @contextlib.contextmanager

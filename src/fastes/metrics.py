@@ -33,3 +33,15 @@ def progress_metrics(before: State, progress: Progress, evaluations: Evaluations
         "rate/evaluations": len(evaluations.fitness) / seconds,
         "rate/steps": int(evaluations.steps.sum()) / seconds,
     }
+
+
+def episode_metrics(evaluations: Evaluations) -> Metrics:
+    """What environments told of their episodes: the mean over the members; and how many members failed."""
+    told: Metrics = {}
+    for name, values in evaluations.statistics.items():
+        there = values[np.isfinite(values)]
+        if there.size:
+            told[f"episode/{name}"] = float(there.mean())
+    if evaluations.failures:
+        told["failures"] = float(len(evaluations.failures))
+    return told

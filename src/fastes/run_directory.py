@@ -137,7 +137,9 @@ class RunDirectory:
 
     def append(self, state: State, evaluations: Evaluations) -> None:
         """Writes one generation to the journal, onto the disk. Raises StorageError."""
-        self._writer.append(Record(state.generation, state.digest(), evaluations.fitness, evaluations.steps))
+        self._writer.append(
+            Record(state.generation, state.digest(), evaluations.fitness, evaluations.steps, evaluations.moments)
+        )
 
     def save(self, progress: Progress) -> None:
         """Saves a checkpoint, unless this one is the last saved. Raises StorageError, with earlier ones intact."""
@@ -156,7 +158,7 @@ def replayed(progress: Progress, record: Record, algorithm: Algorithm) -> Progre
 
     Raises StorageError if the state is not the one that the journal names.
     """
-    evaluations = Evaluations(record.generation - 1, record.fitness, record.steps)
+    evaluations = Evaluations(record.generation - 1, record.fitness, record.steps, record.moments)
     state, _ = algorithm.tell(progress.state, evaluations)
     if state.digest() != record.digest:
         raise StorageError(

@@ -9,24 +9,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fastes.algorithms import ALGORITHMS, Algorithm, OpenAIES, State
+from fastes.conditions import Conditions
 from fastes.description import described, fields
 from fastes.errors import ConfigError, StorageError
 from fastes.evaluator import Evaluator
 from fastes.executors import EXECUTORS, Executor, ExecutorSettings
 from fastes.interrupt import interruptible
 from fastes.kernels import NOISE_SPEC
-from fastes.messages import in_member_order
-from fastes.metrics import fitness_metrics, progress_metrics
+from fastes.messages import Evaluations, in_member_order
+from fastes.metrics import episode_metrics, fitness_metrics, progress_metrics
 from fastes.optim import OPTIMIZERS
 from fastes.policies import POLICIES, PolicySpec, build
-from fastes.problems import PROBLEMS, Problem
+from fastes.problems import PROBLEMS, Outcome, Problem, with_reference
 from fastes.report import GenerationReport, Reporter, Reporters, RunInfo, RunSummary
 from fastes.result import Result, mean_and_std, write_result
 from fastes.run_directory import Progress, RunDirectory, holds_run
 from fastes.run_settings import Evaluation, Output
 from fastes.saved_policy import save_policy
-from fastes.types import Float32Array, Float64Array, Metrics
+from fastes.types import Float32Array, Metrics
 from fastes.version import VERSION
 
 
@@ -54,7 +57,7 @@ class Trainer:
     unit_size: int = 64
     reporters: Sequence[Reporter] = ()
     clock: Callable[[], float] = time.monotonic
-    _evaluated: tuple[State, Float64Array] | None = field(default=None, init=False, repr=False, compare=False)
+    _evaluated: tuple[State, Outcome] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Checks the settings. Raises ConfigError."""
@@ -92,11 +95,14 @@ class Trainer:
         Raises a FastesError if something outside goes wrong; what was on disk stays, and `result.json` says "failed".
         """
         assert self.policy is not None
-        policy = build(self.policy, self.problem.interface(), self.seed, self.policy_arguments)
+        interface = self.problem.interface()
+        policy = build(self.policy, interface, self.seed, self.policy_arguments)
+        policy = with_reference(self.problem, policy, self.seed)
         evaluator = Evaluator(self.problem, policy, self.unit_size)
         reporters = Reporters(self._reporters())
-        notes: list[str] = []  # of files put aside on resume, told once the reporters have started
-        directory, progress = self._begin(policy.theta(), notes.append)
+        notes = evaluator.prepare()  # told once the reporters have started
+        conditions = self.problem.conditions(interface, self.algorithm.members)
+        directory, progress = self._begin(policy.theta(), conditions, notes.append)
         executor = self.executor.create()
         summary: RunSummary | None = None
         try:
@@ -125,8 +131,10 @@ class Trainer:
                 directory.close()
             reporters.close(summary)
 
-    def _begin(self, theta: Float32Array, note: Callable[[str], None]) -> tuple[RunDirectory | None, Progress]:
-        state = self.algorithm.init(theta, self.seed)
+    def _begin(
+        self, theta: Float32Array, conditions: Conditions, note: Callable[[str], None]
+    ) -> tuple[RunDirectory | None, Progress]:
+        state = self.algorithm.init(theta, self.seed, conditions)
         if self.output is None:
             return None, Progress(state)
         config = self.config()
@@ -166,8 +174,12 @@ class Trainer:
             before, seconds = progress.state, self.clock() - started
             progress = progress.after(state, evaluations, seconds)
             metrics = fitness_metrics(evaluations) | self._center_metrics(evaluator, state) | metrics
-            metrics |= progress_metrics(before, progress, evaluations, seconds)
-            reporters.write(GenerationReport(state.generation, metrics, evaluations.fitness, seconds))
+            metrics |= progress_metrics(before, progress, evaluations, seconds) | episode_metrics(evaluations)
+            evaluated = self._evaluated[1] if self._evaluated and self._evaluated[0] is state else None
+            for failed in filter(None, (_failed_members(evaluations), _failed_center(state, evaluated))):
+                reporters.message(failed)
+            images = {} if evaluated is None else evaluated.images
+            reporters.write(GenerationReport(state.generation, metrics, evaluations.fitness, seconds, images))
             if directory is not None and self.output is not None and self.output.saves(state.generation):
                 directory.save(progress)
             yield progress
@@ -176,21 +188,24 @@ class Trainer:
         every = self.evaluation.every
         if state.generation != self.generations and (every == 0 or state.generation % every):
             return {}
-        mean, std = mean_and_std(self._returns(evaluator, state))
-        return {"evaluation/mean": mean, "evaluation/std": std}
+        outcome = self._outcome(evaluator, state)
+        mean, std = mean_and_std(outcome.returns[0])
+        told = {f"evaluation/{name}": float(value[0]) for name, value in outcome.statistics.items()}
+        return {"evaluation/mean": mean, "evaluation/std": std} | told
 
-    def _returns(self, evaluator: Evaluator, state: State) -> Float64Array:
+    def _outcome(self, evaluator: Evaluator, state: State) -> Outcome:
+        """Of the centre, evaluated once for a state."""
         if self._evaluated is None or self._evaluated[0] is not state:
             episodes = self.evaluation.episodes
-            returns = evaluator.evaluate_center(state.theta, state.seed, state.generation, episodes)
-            self._evaluated = state, returns
+            outcome = evaluator.evaluate_center(state.theta, state.seed, state.generation, episodes, state.conditions)
+            self._evaluated = state, outcome
         return self._evaluated[1]
 
     def _conclude(self, progress: Progress, evaluator: Evaluator, directory: RunDirectory | None) -> Result:
         state = progress.state
         finished = state.generation >= self.generations
-        returns = self._returns(evaluator, state) if finished else None
-        module = evaluator.policy.export(state.theta)
+        returns = self._outcome(evaluator, state).returns[0] if finished else None
+        module = self.problem.exported(evaluator.policy.export(state.theta), state.conditions)
         path = None if directory is None else directory.path
         result = Result("finished" if finished else "interrupted", module, progress, returns, path)
         if path is not None:
@@ -220,6 +235,26 @@ class Trainer:
             if self.output.tensorboard:
                 reporters.append(TensorBoardReporter())
         return reporters
+
+
+def _failed_members(evaluations: Evaluations) -> str:
+    """What to tell of members that could not be evaluated; empty if all could."""
+    if not evaluations.failures:
+        return ""
+    member, why = next(iter(evaluations.failures.items()))
+    count = len(evaluations.failures)
+    others = f"; {count - 1} more failed" if count > 1 else ""
+    return f"generation {evaluations.generation}: member {member} counts as the worst, its environment {why}{others}."
+
+
+def _failed_center(state: State, outcome: Outcome | None) -> str:
+    """The same of the centre's episodes."""
+    if outcome is None or not outcome.failures:
+        return ""
+    return (
+        f"after {state.generation} generations the centre is evaluated on {np.isfinite(outcome.returns).sum()} episodes "
+        f"only; in one that is left out its environment {outcome.failures[0]}."
+    )
 
 
 def train(

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "fastes/mlp_shape.hpp"
+#include "fastes/target.hpp"
 
 namespace fastes {
 inline namespace FASTES_ISA {
@@ -93,21 +94,29 @@ template <class V>
     return V::fma(x, V::set(0.0f), value);  // so does an infinity, which comes of a sum that has overflowed
 }
 
-template <class V>
-[[gnu::always_inline]] inline typename V::f32 activated(Activation activation, typename V::f32 x) {
+// x: Vectors vectors, replaced.
+template <class V, int Vectors>
+[[gnu::always_inline]] inline void activate(Activation activation, typename V::f32* x) {
+    using f32 = typename V::f32;
+    const auto each = [x](auto function) __attribute__((always_inline)) {
+        FASTES_UNROLL
+        for (int v = 0; v < Vectors; ++v) x[v] = function(x[v]);
+    };
     switch (activation) {
-        case Activation::identity: return x;
-        case Activation::tanh: return unless_nan<V>(x, hyperbolic_tangent<V>(x));
-        case Activation::relu: return unless_nan<V>(x, V::choose_negative(x, V::set(0.0f), x));
+        case Activation::identity: return;
+        case Activation::tanh: return each([](f32 a) { return unless_nan<V>(a, hyperbolic_tangent<V>(a)); });
+        case Activation::relu:
+            return each([](f32 a) { return unless_nan<V>(a, V::choose_negative(a, V::set(0.0f), a)); });
         case Activation::elu:
-            return unless_nan<V>(x,
-                                 V::choose_negative(x, exp_minus_one<V>(at_least<V>(at_most<V>(x, 0.0f), -87.0f)), x));
-        case Activation::silu: return V::mul(x, logistic<V>(x));
-        case Activation::gelu: return gaussian_linear<V>(x);
-        case Activation::gelu_tanh: return gaussian_linear_by_tanh<V>(x);
-        case Activation::sigmoid: return unless_nan<V>(x, logistic<V>(x));
+            return each([](f32 a) {
+                const f32 low = exp_minus_one<V>(at_least<V>(at_most<V>(a, 0.0f), -87.0f));
+                return unless_nan<V>(a, V::choose_negative(a, low, a));
+            });
+        case Activation::silu: return each([](f32 a) { return V::mul(a, logistic<V>(a)); });
+        case Activation::gelu: return each([](f32 a) { return gaussian_linear<V>(a); });
+        case Activation::gelu_tanh: return each([](f32 a) { return gaussian_linear_by_tanh<V>(a); });
+        case Activation::sigmoid: return each([](f32 a) { return unless_nan<V>(a, logistic<V>(a)); });
     }
-    return x;
 }
 
 }  // namespace FASTES_ISA

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from fastes import kernels
+from fastes.conditions import Conditions
 from fastes.messages import Evaluations
 from fastes.noise import Generation
 from fastes.optim import Optimizer, OptimizerState
@@ -19,35 +20,45 @@ from fastes.types import AnyArray, Float32Array, Metrics
 class State:
     """Everything that an algorithm knows after `generation` generations. A checkpoint is this, and nothing else.
 
-    seed: 64 bits; theta: float32 [D].
+    seed: 64 bits; theta: float32 [D]; conditions: under which the next generation is evaluated.
     """
 
     seed: int
     generation: int
     theta: Float32Array
     optimizer: OptimizerState
+    conditions: Conditions = field(default_factory=Conditions)
 
     def arrays(self) -> dict[str, AnyArray]:
         """All arrays by name, for a checkpoint."""
-        return {"theta": self.theta} | {f"optimizer.{k}": v for k, v in self.optimizer.arrays.items()}
+        named = {"optimizer": self.optimizer.arrays, "conditions": self.conditions.arrays()}
+        return {"theta": self.theta} | {f"{part}.{k}": v for part, arrays in named.items() for k, v in arrays.items()}
 
     def scalars(self) -> dict[str, Any]:
         """All else by name, as JSON can hold it."""
-        return {"seed": self.seed, "generation": self.generation, "optimizer": dict(self.optimizer.scalars)}
+        return {
+            "seed": self.seed,
+            "generation": self.generation,
+            "optimizer": dict(self.optimizer.scalars),
+            "conditions": self.conditions.scalars(),
+        }
 
     @classmethod
     def restore(cls, arrays: dict[str, AnyArray], scalars: dict[str, Any]) -> State:
         """The state that `arrays` and `scalars` were taken from. Raises KeyError if something is missing."""
-        prefix = "optimizer."
-        moments = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+        moments, surroundings = (
+            {name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)}
+            for part in ("optimizer.", "conditions.")
+        )
         optimizer = OptimizerState(moments, {k: float(v) for k, v in scalars["optimizer"].items()})
-        return cls(int(scalars["seed"]), int(scalars["generation"]), arrays["theta"], optimizer)
+        conditions = Conditions.restore(surroundings, scalars["conditions"])
+        return cls(int(scalars["seed"]), int(scalars["generation"]), arrays["theta"], optimizer, conditions)
 
     def digest(self) -> str:
-        """Digest of theta and the optimizer's state: equal states, equal digests."""
+        """Digest of theta, the optimizer's state and the moments of observations: equal states, equal digests."""
         moments = [self.optimizer.arrays[name] for name in sorted(self.optimizer.arrays)]
         scalars = np.array([self.optimizer.scalars[name] for name in sorted(self.optimizer.scalars)], np.float64)
-        return kernels.digest(self.theta, *moments, scalars)
+        return kernels.digest(self.theta, *moments, scalars, *self.conditions.arrays().values())
 
 
 class Algorithm(ABC):
@@ -68,8 +79,8 @@ class Algorithm(ABC):
     @abstractmethod
     def _tell(self, state: State, evaluations: Evaluations) -> tuple[Float32Array, OptimizerState, Metrics]: ...
 
-    def init(self, theta: Float32Array, seed: int) -> State:
-        """State before the first generation. theta: float32 [D]; seed: 64 bits.
+    def init(self, theta: Float32Array, seed: int, conditions: Conditions | None = None) -> State:
+        """State before the first generation. theta: float32 [D]; seed: 64 bits; conditions: of the first generation.
 
         Raises ValueError if theta is no vector of float32 or the seed does not fit.
         """
@@ -77,11 +88,11 @@ class Algorithm(ABC):
             raise ValueError(f"theta must be a float32 vector, not {theta.dtype} of shape {theta.shape}.")
         if not 0 <= seed < 2**64:
             raise ValueError(f"seed must be from 0 to 2^64 - 1, not {seed}.")
-        return State(seed, 0, np.array(theta), self.optimizer.init(theta.size))
+        return State(seed, 0, np.array(theta), self.optimizer.init(theta.size), conditions or Conditions())
 
     def ask(self, state: State) -> Generation:
         """The members of the next generation, as addresses; `materialize()` makes their parameters."""
-        return self._ask(state)
+        return replace(self._ask(state), conditions=state.conditions)
 
     def tell(self, state: State, evaluations: Evaluations) -> tuple[State, Metrics]:
         """The state after a generation whose members were evaluated, and what happened in numbers.
@@ -99,5 +110,5 @@ class Algorithm(ABC):
             found = f"{fitness.dtype} {fitness.shape}" if isinstance(fitness, np.ndarray) else type(fitness).__name__
             raise ValueError(f"fitness must be a float32 array of shape ({self.members},), not {found}.")
         theta, optimizer, metrics = self._tell(state, evaluations)
-        following = replace(state, generation=state.generation + 1, theta=theta, optimizer=optimizer)
-        return following, metrics
+        conditions = state.conditions.after(evaluations)
+        return State(state.seed, state.generation + 1, theta, optimizer, conditions), metrics

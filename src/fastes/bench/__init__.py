@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastes.bench.comparisons import Comparison
+    from fastes.bench.comparisons import Comparison, Outcome
+    from fastes.bench.rounds import Times
     from fastes.bench.scaling import Sweep
 
 
@@ -58,13 +59,44 @@ def run(
     outcomes = [comparison.outcome(times) for comparison in comparisons]
     outcomes.append(compared.memory_outcome(*memory_size, growth))
     console.print(table.render(outcomes))
-    missed = [f"{outcome.what} against {outcome.against}" for outcome in outcomes if outcome.met is False]
-    if missed:
-        console.print(f"[red]Missed:[/] {'; '.join(missed)}")
-    if json_path is not None:
-        measurements = [record.Measurement.of(contender, seconds) for contender, seconds in times.items()]
-        record.write(json_path, measurements, outcomes)
-    return 1 if check and missed else 0
+    return _concluded(outcomes, times, check=check, json_path=json_path)
+
+
+def run_rollouts(
+    *,
+    check: bool,
+    json_path: Path | None,
+    comparisons: Sequence[Comparison] | None = None,
+    rounds: int = 7,
+    clock: Callable[[], float] = time.perf_counter,
+) -> int:
+    """Measures environment steps a second, prints a table and gives the exit status.
+
+    Arguments and errors as those of `run`; comparisons: of players (default: `rollouts.suite.default()`).
+    """
+    one_blas_thread()
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from fastes.bench import comparisons as compared
+    from fastes.bench import record, table
+    from fastes.bench.rollouts import peers, suite
+    from fastes.bench.rounds import interleaved
+
+    record.check_path(json_path)
+    console = table.console()
+    console.print(record.description())
+    if comparisons is None:
+        comparisons = suite.default()
+        if missing := peers.missing():
+            console.print(missing, markup=False)
+    players = compared.contenders(comparisons)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("playing", total=len(players) * (rounds + 1))
+        times = interleaved(players, rounds=rounds, clock=clock, tick=lambda: progress.advance(task))
+    outcomes = [comparison.outcome(times) for comparison in comparisons]
+    console.print(table.render_rollouts(comparisons, outcomes))
+    return _concluded(outcomes, times, check=check, json_path=json_path)
 
 
 def run_scaling(
@@ -102,3 +134,30 @@ def run_scaling(
     if json_path is not None:
         record.write(json_path, measurements)
     return 0
+
+
+def run_rollout_scaling(
+    *, json_path: Path | None, rounds: int = 5, clock: Callable[[], float] = time.perf_counter
+) -> int:
+    """What a step costs as populations and networks grow: `run_scaling` of `rollouts.sweeps.default()`."""
+    one_blas_thread()
+    from fastes.bench import record, table
+    from fastes.bench.rollouts import peers, sweeps
+
+    record.check_path(json_path)
+    if missing := peers.missing():
+        table.console().print(missing, markup=False)
+    return run_scaling(json_path=json_path, sweeps=sweeps.default(), rounds=rounds, clock=clock)
+
+
+def _concluded(outcomes: Sequence[Outcome], times: Times, *, check: bool, json_path: Path | None) -> int:
+    """Prints which floors were missed, writes the file, gives the exit status."""
+    from fastes.bench import record, table
+
+    missed = [f"{outcome.what} against {outcome.against}" for outcome in outcomes if outcome.met is False]
+    if missed:
+        table.console().print(f"[red]Missed:[/] {'; '.join(missed)}")
+    if json_path is not None:
+        measurements = [record.Measurement.of(contender, seconds) for contender, seconds in times.items()]
+        record.write(json_path, measurements, outcomes)
+    return 1 if check and missed else 0

@@ -16,14 +16,18 @@ from fastes import kernels
 from fastes.bench.comparisons import Outcome
 from fastes.bench.contender import Contender
 from fastes.bench.peers import PEERS
+from fastes.bench.rollouts.game import Player
 from fastes.errors import StorageError
 from fastes.types import Float64Array
 from fastes.version import VERSION
 
+SIMULATORS = ("gymnasium", "gymnax", "mujoco")
+
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One contender's times. name: unique in its run; ours: whether our kernels do the work; normals: of a call.
+    """One contender's times. name: unique in its run; ours: whether our kernels do the work; normals: of a call, and
+    steps: of environments in a call, 0 where that is no measure of it.
 
     series, axis, value: of a sweep, what varies and the value it had here; seconds: of one call, in each round.
     """
@@ -36,13 +40,15 @@ class Measurement:
     seconds: list[float]
     axis: str = ""
     value: int = 0
+    steps: int = 0
 
     @classmethod
     def of(cls, contender: Contender, seconds: Float64Array, axis: str = "", value: int = 0) -> Measurement:
         """The times of a contender."""
         name = f"{axis} {value:,}, {contender}" if axis else str(contender)
         facts = contender.group, contender.name, contender.ours, contender.normals
-        return cls(name, *facts, seconds.tolist(), axis, value)
+        steps = contender.steps if isinstance(contender, Player) else 0
+        return cls(name, *facts, seconds.tolist(), axis, value, steps)
 
 
 def machine() -> dict[str, Any]:
@@ -59,7 +65,7 @@ def machine() -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Of all that takes part, as far as it is installed."""
     found = {"fastes": VERSION, "python": platform.python_version()}
-    for package in ("numpy", "torch", *PEERS):
+    for package in ("numpy", "torch", *PEERS, *SIMULATORS):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -5,6 +5,8 @@
     while episodes.running:
         episodes.step(actions)                    # finished ones stay as they are
 
+    episodes.play(mlp, packed)                    # or all of it by perceptrons, without Python between the steps
+
 Episodes are Gymnasium's own (with NumPy 2), from the same seeds. From the same state a step gives the same bits, but
 where the C library rounds a sine, a cosine or a square differently: in fewer than one step in 100 for Acrobot-v1, in
 500 for Pendulum-v1, in 1000 for MountainCar-v0, in 10,000 for CartPole, and in none for MountainCarContinuous-v0, by at

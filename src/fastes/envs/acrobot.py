@@ -11,10 +11,23 @@ Gymnasium takes the cosines of an episode's first observation in float32; here t
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from fastes.envs.compiled import LANES, RESET, STEP_DISCRETE, collect, compiled, inlined, settle, start
+from fastes.envs.compiled import (
+    LANES,
+    RESET,
+    STEP_DISCRETE,
+    callable_from_c,
+    choices,
+    collect,
+    compiled,
+    inlined,
+    settle,
+    start,
+    views,
+)
 from fastes.envs.seeding import seeded, uniform
 from fastes.envs.trigonometry import sin_cos
 from fastes.types import AnyArray, Float32Array, Float64Array
@@ -174,3 +187,9 @@ def step(
             reward = 0.0 if ended else -1.0
             running += settle(slot, reward, ended, active, steps, max_steps, rewards, terminated, truncated, returns)
     return running
+
+
+@callable_from_c
+def step_at(arrays: Any, n: int, max_steps: int) -> int:
+    """See `Kernels`."""
+    return step(*views(arrays, n, max_steps, 4, 6, WORK, choices(arrays, n)))

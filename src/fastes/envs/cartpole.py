@@ -13,10 +13,23 @@ integrated by Euler's method. It ends beyond 2.4 m or 12 degrees, so that theta 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from fastes.envs.compiled import LANES, RESET, STEP_DISCRETE, collect, compiled, inlined, settle, start
+from fastes.envs.compiled import (
+    LANES,
+    RESET,
+    STEP_DISCRETE,
+    callable_from_c,
+    choices,
+    collect,
+    compiled,
+    inlined,
+    settle,
+    start,
+    views,
+)
 from fastes.envs.seeding import seeded, uniform
 from fastes.envs.trigonometry import sin_cos_near
 from fastes.types import AnyArray, Float32Array, Float64Array
@@ -109,3 +122,9 @@ def step(
             ended = (x < -MAX_X) | (x > MAX_X) | (theta < -MAX_THETA) | (theta > MAX_THETA)
             running += settle(slot, 1.0, ended, active, steps, max_steps, rewards, terminated, truncated, returns)
     return running
+
+
+@callable_from_c
+def step_at(arrays: Any, n: int, max_steps: int) -> int:
+    """See `Kernels`."""
+    return step(*views(arrays, n, max_steps, 4, 4, WORK, choices(arrays, n)))

@@ -19,6 +19,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
+from numba import carray  # type: ignore[attr-defined]
 
 from fastes.types import AnyArray, Float64Array
 
@@ -38,6 +40,8 @@ _STEP = (
 )
 STEP_DISCRETE = _STEP.format(actions="int64[::1]")
 STEP_BOX = _STEP.format(actions="float32[:, ::1]")
+_STEP_AT = "int64(CPointer(voidptr), int64, int64)"
+#                 arrays             n      max_steps
 
 # Python's division raises; IEEE's does not and needs no branch. No fastmath: LLVM then neither fuses nor reorders, and
 # results are the same bits on every machine.
@@ -52,19 +56,67 @@ def compiled(signature: str) -> Callable[[F], F]:
     """
 
     def decorate(function: F) -> F:
-        try:
-            return cast("F", numba.njit(signature, cache=True, **_OPTIONS)(function))
-        except RuntimeError as error:
-            if "no locator available" not in str(error):
-                raise
-        return cast("F", numba.njit(signature, **_OPTIONS)(function))  # neither package nor home can be written
+        return cast("F", _cached(numba.njit, signature, function))
 
     return decorate
+
+
+def callable_from_c(function: Callable[[Any, int, int], int]) -> Any:
+    """Compiles a function whose `address` C++ calls, as csrc/include/fastes/rollout.hpp declares it.
+
+    It is to give `step(*views(...))`, in the file where that `step` stands, which is the one that numba watches.
+    """
+    return _cached(numba.cfunc, _STEP_AT, function)
+
+
+def _cached(compiler: Callable[..., Any], signature: str, function: Callable[..., Any]) -> Any:
+    try:
+        return compiler(signature, cache=True, **_OPTIONS)(function)
+    except RuntimeError as error:
+        if "no locator available" not in str(error):
+            raise
+    return compiler(signature, **_OPTIONS)(function)  # neither package nor home can be written
 
 
 def inlined(function: F) -> F:
     """For functions of a lane: LLVM vectorises a loop only if nothing is called in it."""
     return cast("F", numba.njit(forceinline=True, **_OPTIONS)(function))
+
+
+@inlined
+def choices(arrays: Any, n: int) -> AnyArray:
+    """The actions of a Discrete environment, int64 [n]."""
+    return carray(carray(arrays, 2)[1], (n,), np.int64)
+
+
+@inlined
+def forces(arrays: Any, n: int) -> AnyArray:
+    """The actions of a Box of one number, float32 [n, 1]."""
+    return carray(carray(arrays, 2)[1], (n, 1), np.float32)
+
+
+@inlined
+def views(arrays: Any, n: int, max_steps: int, states: int, observed: int, work: int, actions: AnyArray) -> Any:
+    """The arguments of `step` from the pointers that C++ holds.
+
+    arrays: pointers to state [n, states], actions, active, steps, observations [n, observed], rewards, terminated,
+    truncated, returns, lanes and work.
+    """
+    at = carray(arrays, 11)
+    return (
+        carray(at[0], (n, states), np.float64),
+        actions,
+        carray(at[2], (n,), np.bool_),
+        carray(at[3], (n,), np.uint32),
+        max_steps,
+        carray(at[4], (n, observed), np.float32),
+        carray(at[5], (n,), np.float64),
+        carray(at[6], (n,), np.bool_),
+        carray(at[7], (n,), np.bool_),
+        carray(at[8], (n,), np.float64),
+        carray(at[9], (LANES,), np.int64),
+        carray(at[10], (work,), np.float64),
+    )
 
 
 @inlined

@@ -1,4 +1,4 @@
-"""Episodes of a native environment that are stepped together from Python."""
+"""Episodes of a native environment: stepped together from Python, or played whole in compiled code."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fastes.envs.native import Box, Native
+from fastes.kernels.mlp import Mlp
+from fastes.kernels.rollout import EpisodeArrays, Sampling, Sight
 from fastes.types import AnyArray, Float32Array
 
 
 class Episodes:
-    """n episodes in lock step. `reset` and `step` overwrite its arrays; users may read them, and clear `active`.
+    """n episodes. `reset`, `step` and `play` overwrite its arrays; users may read them, and clear `active`.
 
     state: float64 [n, S]; observations: float32 [n, O]; rewards: float64 [n], of the last step; terminated, truncated:
     bool [n], how an episode ended; active: bool [n], which go on; steps: uint32 [n]; returns: float64 [n], summed in
@@ -101,3 +103,41 @@ class Episodes:
             *self._scratch,
         )
         return self.running
+
+    def play(
+        self, mlp: Mlp, packed: Float32Array, *, sight: Sight | None = None, sampling: Sampling | None = None
+    ) -> int:
+        """Plays the active episodes to their end; gives the number of steps taken.
+
+        packed: float32 [M, P], what `mlp` has packed of M members; slots m n / M up to (m + 1) n / M are member m's. An
+        action is the number of the largest output, or the outputs clipped to the Box: all is left as by
+
+            while episodes.running:
+                episodes.step(outputs.argmax(axis=1))  # or numpy.clip(outputs, box.low, box.high)
+
+        Raises ValueError or TypeError.
+        """
+        actions = self.native.actions
+        outputs = actions.size if isinstance(actions, Box) else actions.n
+        if mlp.outputs != outputs:
+            raise ValueError(f"{self.native.id} takes policies of {outputs} outputs, not {mlp.outputs}.")
+        lanes, work = self._scratch
+        arrays = EpisodeArrays(
+            step_at=self._kernels.step_at,
+            lanes=lanes.size,
+            work=work.size,
+            max_steps=self.max_steps,
+            state=self.state,
+            active=self.active,
+            steps=self.steps,
+            observations=self.observations,
+            rewards=self.rewards,
+            terminated=self.terminated,
+            truncated=self.truncated,
+            returns=self.returns,
+            low=np.full(outputs, actions.low, np.float32) if isinstance(actions, Box) else None,
+            high=np.full(outputs, actions.high, np.float32) if isinstance(actions, Box) else None,
+        )
+        taken = mlp.play(packed, arrays, sight=sight, sampling=sampling)
+        self.running = 0
+        return taken

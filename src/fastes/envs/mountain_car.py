@@ -10,9 +10,23 @@ both clipped, and the left wall stops the car. It ends at a position of 0.5 with
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from fastes.envs.compiled import LANES, RESET, STEP_DISCRETE, collect, compiled, inlined, settle, start
+from fastes.envs.compiled import (
+    LANES,
+    RESET,
+    STEP_DISCRETE,
+    callable_from_c,
+    choices,
+    collect,
+    compiled,
+    inlined,
+    settle,
+    start,
+    views,
+)
 from fastes.envs.seeding import seeded, uniform
 from fastes.envs.trigonometry import sin_cos
 from fastes.types import AnyArray, Float32Array, Float64Array
@@ -95,3 +109,9 @@ def step(
             ended = (position >= GOAL) & (velocity >= 0.0)
             running += settle(slot, -1.0, ended, active, steps, max_steps, rewards, terminated, truncated, returns)
     return running
+
+
+@callable_from_c
+def step_at(arrays: Any, n: int, max_steps: int) -> int:
+    """See `Kernels`."""
+    return step(*views(arrays, n, max_steps, 2, 2, WORK, choices(arrays, n)))

@@ -12,9 +12,11 @@ float32 numbers in float64 that is rounded to float32 is the float32 sum.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from fastes.envs.compiled import LANES, STEP_BOX, collect, compiled, inlined, settle
+from fastes.envs.compiled import LANES, STEP_BOX, callable_from_c, collect, compiled, forces, inlined, settle, views
 from fastes.envs.mountain_car import reset
 from fastes.envs.trigonometry import sin_cos
 from fastes.types import AnyArray, Float32Array, Float64Array
@@ -98,3 +100,9 @@ def step(
             reward = (100.0 if ended else 0.0) - action * action * 0.1
             running += settle(slot, reward, ended, active, steps, max_steps, rewards, terminated, truncated, returns)
     return running
+
+
+@callable_from_c
+def step_at(arrays: Any, n: int, max_steps: int) -> int:
+    """See `Kernels`."""
+    return step(*views(arrays, n, max_steps, 2, 2, WORK, forces(arrays, n)))

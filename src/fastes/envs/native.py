@@ -38,11 +38,13 @@ class Kernels:
     reset(seeds, slots, state, observations, active, steps, returns): starts episodes in the slots named.
     step(state, actions, active, steps, max_steps, observations, rewards, terminated, truncated, returns, lanes, work):
         one step of every active episode; gives the number of those still active.
+    step_at: the address of a C function that calls step, for C++; csrc/include/fastes/rollout.hpp declares it.
     lanes: int64 [LANES] and work: float64 [work_size] are scratch memory that step overwrites, one pair a thread.
     """
 
     reset: Callable[..., None]
     step: Callable[..., int]
+    step_at: int
     work_size: int
 
     def scratch(self) -> tuple[Any, Float64Array]:
@@ -81,7 +83,7 @@ class Native:
     def kernels(self) -> Kernels:
         """The compiled functions; the first call compiles them or finds them in numba's cache."""
         module = importlib.import_module(f"fastes.envs.{self.module}")
-        return Kernels(module.reset, module.step, module.WORK)
+        return Kernels(module.reset, module.step, module.step_at.address, module.WORK)
 
     def episodes(self, count: int, max_steps: int = 0) -> Episodes:
         """`count` episodes to be stepped together, none of them running; max_steps: 0 for the environment's own.

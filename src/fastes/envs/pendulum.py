@@ -12,10 +12,23 @@ The torque is float32, and with NumPy 2 so are its terms 3 u and 0.001 u^2; all 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from fastes.envs.compiled import LANES, RESET, STEP_BOX, collect, compiled, inlined, settle, start
+from fastes.envs.compiled import (
+    LANES,
+    RESET,
+    STEP_BOX,
+    callable_from_c,
+    collect,
+    compiled,
+    forces,
+    inlined,
+    settle,
+    start,
+    views,
+)
 from fastes.envs.seeding import seeded, uniform
 from fastes.envs.trigonometry import fma, sin_cos
 from fastes.types import AnyArray, Float32Array, Float64Array
@@ -116,3 +129,9 @@ def step(
             reward = -work[COST + lane]
             running += settle(slot, reward, False, active, steps, max_steps, rewards, terminated, truncated, returns)
     return running
+
+
+@callable_from_c
+def step_at(arrays: Any, n: int, max_steps: int) -> int:
+    """See `Kernels`."""
+    return step(*views(arrays, n, max_steps, 2, 3, WORK, forces(arrays, n)))

@@ -1,27 +1,32 @@
 """Processes on this machine. theta lies in shared memory, written once a generation; units go to whoever is free.
 
 A worker that dies is replaced and its unit given out again. A unit that ends `max_deaths` workers is not tried further.
+With a watchdog, a worker whose environment does not come back is ended, and the member that it was playing is reported.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from fastes.errors import ConfigError, ExecutorError
+from fastes.errors import ConfigError, ExecutorError, ProblemError
 from fastes.evaluator import Evaluator
 from fastes.executors.base import Executor, ExecutorSettings
 from fastes.executors.local_worker import Failure, Task, work
+from fastes.executors.watchdog import Watch
 from fastes.messages import UnitResult
 from fastes.noise import Generation
+from fastes.problems.base import NOBODY
 from fastes.types import Float32Array
 
 StartMethod = Literal["auto", "fork", "spawn", "forkserver"]
@@ -37,12 +42,14 @@ class Local(ExecutorSettings):
     """workers: processes, 0 for one per processor that this process may use; start_method: how they start.
 
     "auto" forks on Linux, unless CUDA is in use, so that policies and environments defined in a script or notebook need
-    not be importable; elsewhere it spawns. max_deaths: workers that one unit may end before the run fails.
+    not be importable; elsewhere it spawns. max_deaths: workers that one unit may end before the run fails; watchdog_s:
+    seconds after which a step or reset of an environment counts as hanging, 0 for never.
     """
 
     workers: int = 0
     start_method: StartMethod = "auto"
     max_deaths: int = 3
+    watchdog_s: float = 0.0
 
     def __post_init__(self) -> None:
         """Checks the settings. Raises ConfigError."""
@@ -54,6 +61,8 @@ class Local(ExecutorSettings):
                 f"executor.workers must not be negative and executor.max_deaths at least 1, "
                 f"not {self.workers} and {self.max_deaths}."
             )
+        if not 0 <= self.watchdog_s < math.inf:
+            raise ConfigError(f"executor.watchdog_s must be seconds, or 0 for never, not {self.watchdog_s}.")
 
     def create(self) -> Executor:
         """See `ExecutorSettings`."""
@@ -64,16 +73,19 @@ class Local(ExecutorSettings):
 class _Worker:
     process: Any
     connection: Connection
+    watch: Watch
     unit: Generation | None = None  # what it is evaluating
 
 
 class LocalExecutor(Executor):
     """A pool of processes that each hold a copy of the evaluator."""
 
-    def __init__(self, settings: Local) -> None:
-        """Starts nothing yet."""
+    def __init__(self, settings: Local, clock: Callable[[], float] = time.monotonic) -> None:
+        """Starts nothing yet. clock: counts the watchdog's seconds."""
         self._settings = settings
+        self._clock = clock
         self._workers: list[_Worker] = []
+        self._left_out: dict[int, dict[int, str]] = {}  # by a unit's first member: members that hung, and why
 
     def start(self, evaluator: Evaluator) -> None:
         """See `Executor`."""
@@ -95,18 +107,25 @@ class LocalExecutor(Executor):
         waiting = self._evaluator.units(generation)[::-1]
         deaths: dict[int, int] = {}
         unfinished = len(waiting)
+        self._left_out.clear()
+        patience = min(self._settings.watchdog_s / 4, 1.0) or None
         while unfinished:
             for worker in self._workers:
                 if worker.unit is None and waiting:
                     self._give(worker, waiting.pop())
             busy = [worker for worker in self._workers if worker.unit is not None]
-            ready = wait([worker.connection for worker in busy])
+            ready = wait([worker.connection for worker in busy], patience)
             for worker in busy:
                 if worker.connection not in ready:
+                    # Not one whose answer has come since: it only seems to hang.
+                    late = patience and worker.watch.stuck_s() > self._settings.watchdog_s
+                    if late and not worker.connection.poll():
+                        waiting.append(self._ended(worker))
                     continue
                 answer = _received(worker.connection)
                 if answer is None:
-                    waiting.append(self._replaced(worker, deaths))
+                    self._count_death(worker, deaths)
+                    waiting.append(self._replaced(worker))
                     continue
                 worker.unit = None
                 if isinstance(answer, Failure):
@@ -130,12 +149,19 @@ class LocalExecutor(Executor):
 
     def _new_worker(self) -> _Worker:
         ours, theirs = self._context.Pipe()
+        position = self._context.RawArray("q", 2)
         # Under fork a child holds copies of our ends of the other pipes: it closes them, or no pipe would ever end.
         inherited = [worker.connection for worker in self._workers] + [ours]
         forked = self._context.get_start_method() == "fork"
         process = self._context.Process(
             target=work,
-            args=(self._evaluator, self._memory, theirs, inherited if forked else []),
+            args=(
+                self._evaluator,
+                self._memory,
+                theirs,
+                inherited if forked else [],
+                position if self._settings.watchdog_s else None,
+            ),
             name="fastes-worker",
             daemon=True,
         )
@@ -149,16 +175,40 @@ class LocalExecutor(Executor):
             ) from error
         finally:
             theirs.close()
-        return _Worker(process, ours)
+        return _Worker(process, ours, Watch(position, self._clock))
 
     def _give(self, worker: _Worker, unit: Generation) -> None:
         worker.unit = unit
-        task = Task(unit.seed, unit.index, unit.rows, unit.scales, unit.kind, unit.first)
+        worker.watch.begin()
+        left_out = self._left_out.get(unit.first, {})
+        task = Task(unit.seed, unit.index, unit.rows, unit.scales, unit.kind, unit.first, unit.conditions, left_out)
         with contextlib.suppress(OSError):  # it died while idle: its pipe reads as ended, and `run` replaces it
             worker.connection.send(task)
 
-    def _replaced(self, worker: _Worker, deaths: dict[int, int]) -> Generation:
-        """Puts a new process in a dead worker's place; gives the unit that it was evaluating."""
+    def _ended(self, worker: _Worker) -> Generation:
+        """Ends a worker that hangs; gives its unit, without the member that hung.
+
+        Raises ProblemError if that is not forgiven, or if nobody knows which member it was.
+        """
+        unit, member = worker.unit, worker.watch.member
+        assert unit is not None
+        worker.process.kill()
+        why = f"did not come back within executor.watchdog_s = {self._settings.watchdog_s:g} seconds"
+        if member == NOBODY:
+            raise ProblemError(
+                f"the evaluation of members {unit.first} to {unit.first + len(unit) - 1} of generation {unit.index} "
+                f"{why}. The worker was ended."
+            )
+        if not self._evaluator.problem.forgives_errors:
+            raise ProblemError(
+                f"the environment of member {member} of generation {unit.index} {why}. The worker was ended; "
+                "problem.on_error = 'worst' counts such a member as the worst of its generation."
+            )
+        self._left_out.setdefault(unit.first, {})[member] = why
+        return self._replaced(worker)
+
+    def _count_death(self, worker: _Worker, deaths: dict[int, int]) -> None:
+        """Counts a worker's death for its unit. Raises ExecutorError if that unit has ended too many."""
         unit = worker.unit
         assert unit is not None
         worker.process.join()
@@ -172,6 +222,12 @@ class LocalExecutor(Executor):
                 f"{worker.process.exitcode}; -9 is often the system running out of memory). {guard}"
                 'Try fewer executor.workers, or executor = "inline" to see what happens.'
             )
+
+    def _replaced(self, worker: _Worker) -> Generation:
+        """Puts a new process in a worker's place, which is dead or about to be; gives the unit that it was given."""
+        unit = worker.unit
+        assert unit is not None
+        worker.process.join()
         worker.connection.close()
         _release(worker.process)
         self._workers[self._workers.index(worker)] = self._new_worker()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -12,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from fastes import kernels
+from fastes.conditions import Conditions
 from fastes.errors import FastesError
 from fastes.evaluator import Evaluator
+from fastes.executors.watchdog import pulse
 from fastes.messages import UnitResult
 from fastes.noise import Generation
 from fastes.types import Float32Array, UInt32Array
@@ -21,7 +24,10 @@ from fastes.types import Float32Array, UInt32Array
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A unit without theta, which is in shared memory: the fields of `Generation`."""
+    """A unit without theta, which is in shared memory: the fields of `Generation`.
+
+    left_out: why, by number, members that are not to be evaluated again.
+    """
 
     seed: int
     index: int
@@ -29,6 +35,8 @@ class Task:
     scales: Float32Array
     kind: str
     first: int
+    conditions: Conditions
+    left_out: dict[int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +46,32 @@ class Failure:
     error: Exception
 
 
-def work(evaluator: Evaluator, memory: Any, connection: Connection, inherited: list[Connection]) -> None:
-    """Serves one pipe. memory: float32 [D], shared; inherited: the coordinator's pipe ends, to be closed here."""
+def work(evaluator: Evaluator, memory: Any, connection: Connection, inherited: list[Connection], position: Any) -> None:
+    """Serves one pipe. memory: float32 [D], shared; inherited: the coordinator's pipe ends, to be closed here;
+    position: shared with the watchdog, None without one.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides what ends
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the coordinator's handler, which a fork has too
     for other in inherited:
         other.close()
     kernels.set_num_threads(1)  # one core each: the processes are the parallelism
     theta = np.frombuffer(memory, dtype=np.float32)
+    watched = None if position is None else pulse(position)
     with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
             task: Task = connection.recv()
-            unit = Generation(task.seed, task.index, theta, task.rows, task.scales, task.kind, task.first)
-            connection.send(_evaluated(evaluator, unit))
+            unit = Generation(
+                task.seed, task.index, theta, task.rows, task.scales, task.kind, task.first, task.conditions
+            )
+            connection.send(_evaluated(evaluator, unit, task.left_out, watched))
     evaluator.close()
 
 
-def _evaluated(evaluator: Evaluator, unit: Generation) -> UnitResult | Failure:
+def _evaluated(
+    evaluator: Evaluator, unit: Generation, left_out: dict[int, str], watched: Callable[[int], None] | None
+) -> UnitResult | Failure:
     try:
-        return evaluator.evaluate(unit)
+        return evaluator.evaluate(unit, left_out, watched)
     except FastesError as error:
         return _failure(type(error)(*error.args), error)
     except Exception as error:

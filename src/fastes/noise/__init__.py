@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from fastes.noise.generation import Generation
 from fastes.noise.mirrored import mirrored_rows, mirrored_signs, pair_weights
-from fastes.noise.seeds import Stream, environment_seeds, evaluation_seeds, member_seeds
+from fastes.noise.seeds import (
+    Stream,
+    action_noise,
+    action_words,
+    environment_seeds,
+    evaluation_seeds,
+    member_seeds,
+    sampled_episodes,
+)
 
 __all__ = [
     "Generation",
     "Stream",
+    "action_noise",
+    "action_words",
     "environment_seeds",
     "evaluation_seeds",
     "member_seeds",
     "mirrored_rows",
     "mirrored_signs",
     "pair_weights",
+    "sampled_episodes",
 ]

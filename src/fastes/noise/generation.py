@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from fastes import kernels
+from fastes.conditions import Conditions
 from fastes.types import Float32Array, UInt32Array
 
 
@@ -15,7 +16,8 @@ class Generation:
     """Members theta + scales[i] * epsilon[rows[i]], none of them made yet.
 
     seed: of the run, 64 bits; index: of the generation, from 0; theta: float32 [D]; rows: uint32 [N]; scales: float32
-    [N], sigma times the sign; kind: of noise; first: number of the first member, when this is a part of a generation.
+    [N], sigma times the sign; kind: of noise; first: number of the first member, when this is a part of a generation;
+    conditions: under which its members are evaluated.
     """
 
     seed: int
@@ -25,6 +27,7 @@ class Generation:
     scales: Float32Array
     kind: str = "normal"
     first: int = 0
+    conditions: Conditions = field(default_factory=Conditions)
 
     def __len__(self) -> int:
         """Number of members."""

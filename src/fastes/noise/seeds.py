@@ -5,9 +5,10 @@ from __future__ import annotations
 from enum import IntEnum
 
 import numpy as np
+import numpy.typing as npt
 
 from fastes import kernels
-from fastes.types import UInt32Array
+from fastes.types import Float32Array, UInt32Array
 
 _EVALUATION_ROW = 2**32 - 1
 
@@ -22,13 +23,16 @@ class Stream(IntEnum):
     LOW_RANK_FACTORS = 4
     OBSERVATION_SAMPLING = 5
     SELECTION = 6
+    BATCHES = 7
 
 
-def _words(seed: int, generation: int, stream: Stream, rows: UInt32Array, count: int) -> UInt32Array:
-    """The first `count` words of each row: uint32 [len(rows), count]."""
+def _words(
+    seed: int, generation: int, stream: Stream, rows: UInt32Array, count: int, first_block: int = 0
+) -> UInt32Array:
+    """`count` words of each row, from a block of four on: uint32 [len(rows), count]."""
     blocks = -(-count // 4)
     counters = np.empty((len(rows), blocks, 4), np.uint32)
-    counters[..., 0] = np.arange(blocks)
+    counters[..., 0] = np.arange(first_block, first_block + blocks)
     counters[..., 1] = stream
     counters[..., 2] = rows[:, np.newaxis]
     counters[..., 3] = generation
@@ -57,3 +61,40 @@ def member_seeds(seed: int, generation: int, first: int, members: int) -> UInt32
     """One seed a member for whatever a policy draws while it acts: uint32 [members]."""
     rows = np.arange(first, first + members, dtype=np.uint32)
     return _words(seed, generation, Stream.ACTION_NOISE, rows, 1)[:, 0]
+
+
+def action_words(seed: int, generation: int, first: int, members: int, step: int, count: int) -> UInt32Array:
+    """`count` words a member for the actions of all its episodes at a step: uint32 [members, count].
+
+    They begin with the second block of a member's row: the first is that of `member_seeds`.
+    """
+    rows = np.arange(first, first + members, dtype=np.uint32)
+    blocks = -(-count // 4)
+    return _words(seed, generation, Stream.ACTION_NOISE, rows, count, 1 + step * blocks)
+
+
+def action_noise(seed: int, generation: int, first: int, members: int, step: int, count: int) -> Float32Array:
+    """`count` normals a member for the actions of all its episodes at a step: float32 [members, count].
+
+    The elements of stream 2 of the member's row from 4 ceil(count / 4) step + 4 on.
+    """
+    rows = np.arange(first, first + members, dtype=np.uint32)
+    offset = 4 + 4 * -(-count // 4) * step
+    zeros, ones = np.zeros(count, np.float32), np.ones(members, np.float32)
+    noise: Float32Array = kernels.perturb(
+        zeros, rows, ones, seed=seed, generation=generation, stream=Stream.ACTION_NOISE, offset=offset
+    )
+    return noise
+
+
+def sampled_episodes(
+    seed: int, generation: int, first: int, members: int, episodes: int, probability: float
+) -> npt.NDArray[np.bool_]:
+    """Episodes whose observations are gathered, each with a probability: bool [members, episodes].
+
+    An episode is if its word, of stream 5 and the member's row, is below probability 2^32.
+    """
+    rows = np.arange(first, first + members, dtype=np.uint32)
+    words = _words(seed, generation, Stream.OBSERVATION_SAMPLING, rows, episodes)
+    sampled: npt.NDArray[np.bool_] = words.astype(np.float64) < probability * 2.0**32
+    return sampled

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from fastes.policies.atari_cnn import AtariCNN
 from fastes.policies.build import PolicySpec, build
 from fastes.policies.flat import Entry, Layout, Policy
 from fastes.policies.interface import Factory, Interface
 from fastes.policies.mlp import MLP
 from fastes.policies.recurrent import Recurrent
 from fastes.policies.vector import Vector
+from fastes.policies.virtual_batch_norm import VirtualBatchNorm
 from fastes.policies.wrap import wrap
 
 POLICIES: dict[str, type[Factory]] = {
     "mlp": MLP,
     "recurrent": Recurrent,
+    "atari_cnn": AtariCNN,
     "vector": Vector,
 }
 
 __all__ = [
     "MLP",
     "POLICIES",
+    "AtariCNN",
     "Entry",
     "Factory",
     "Interface",
@@ -27,6 +31,7 @@ __all__ = [
     "PolicySpec",
     "Recurrent",
     "Vector",
+    "VirtualBatchNorm",
     "build",
     "wrap",
 ]

@@ -43,6 +43,8 @@ class Policy:
     The parameters that are optimised are the floating-point ones with requires_grad. Buffers and everything else
     belong to the module and stay as they are: they are the same for all members, and saved with the policy.
     Float32 parameters are views of one flat tensor, so that loading theta is one copy.
+
+    path: how many members are evaluated at once, of `population.PATHS`; one process decides for all.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -51,6 +53,7 @@ class Policy:
         Raises PolicyError if it has no parameter to optimise.
         """
         self.module = module.eval()
+        self.path = "auto"
         self._bind()
 
     def _bind(self) -> None:
@@ -115,15 +118,16 @@ class Policy:
             parameter.grad = None
         return module
 
-    def __getstate__(self) -> bytes:
-        """The module alone, as bytes: torch would send the descriptors of files that are closed by then."""
+    def __getstate__(self) -> tuple[bytes, str]:
+        """The module as bytes, because torch would send the descriptors of files that are closed by then; the path."""
         self.reset_()
         buffer = io.BytesIO()
         torch.save(self.module, buffer)
-        return buffer.getvalue()
+        return buffer.getvalue(), self.path
 
-    def __setstate__(self, state: bytes) -> None:
+    def __setstate__(self, state: tuple[bytes, str]) -> None:
         """Binds the module that arrived: the flat tensor is made anew."""
         # Any module may come, so not weights only; multiprocessing, which alone calls this, has unpickled already.
-        self.module = torch.load(io.BytesIO(state), weights_only=False)
+        self.module = torch.load(io.BytesIO(state[0]), weights_only=False)
+        self.path = state[1]
         self._bind()

@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
-from fastes.problems.base import Outcome, Problem, Session
+from fastes.problems.atari import Atari
+from fastes.problems.base import Outcome, Play, Problem, Session
+from fastes.problems.env_interface import EnvInterface
+from fastes.problems.envpool import EnvPool
 from fastes.problems.function import FUNCTIONS, Function
 from fastes.problems.gym import Gym
+from fastes.problems.gym_interface import GymInterface
+from fastes.problems.reference_batch import reference_batch, with_reference
+from fastes.problems.rollouts import Rollouts
+from fastes.problems.torch_loss import TorchLoss
 
 PROBLEMS: dict[str, type[Problem]] = {
     "gym": Gym,
+    "atari": Atari,
+    "envpool": EnvPool,
     "function": Function,
+    "torch_loss": TorchLoss,
 }
 
-__all__ = ["FUNCTIONS", "PROBLEMS", "Function", "Gym", "Outcome", "Problem", "Session"]
+__all__ = [
+    "FUNCTIONS",
+    "PROBLEMS",
+    "Atari",
+    "EnvInterface",
+    "EnvPool",
+    "Function",
+    "Gym",
+    "GymInterface",
+    "Outcome",
+    "Play",
+    "Problem",
+    "Rollouts",
+    "Session",
+    "TorchLoss",
+    "reference_batch",
+    "with_reference",
+]

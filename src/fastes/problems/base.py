@@ -3,33 +3,72 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from fastes.conditions import Conditions, Moments
 from fastes.noise import Generation
 from fastes.policies import Interface, Policy, PolicySpec
-from fastes.types import Float64Array, UInt32Array
+from fastes.types import AnyArray, Float32Array, Float64Array, UInt32Array
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+NOBODY = -1
+"""What a pulse names instead of a member when the environments of all are called at once."""
+
+IDLE = -2
+"""What a pulse names when no environment is called: the policy is, which may take its time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """How a unit of U members is played. seeds: uint32 [U, E], of each member's episodes; draws: uint32 [U], seeds of
+    whatever policies draw as they act; left_out: why, by place in the unit, members that are not to be evaluated again;
+    pulse: called with a member's place in the unit before its environment is called, so that a watchdog knows who
+    does not come back; with NOBODY where all are stepped at once, and IDLE when environments have come back.
+    """
+
+    seeds: UInt32Array
+    draws: UInt32Array
+    left_out: Mapping[int, str] = field(default_factory=dict)
+    pulse: Callable[[int], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """returns: float64 [U, E], of each member's episodes, higher is better; steps: uint32 [U], taken by each member."""
+    """returns: float64 [U, E], of each member's episodes, higher is better, NaN for one that failed; steps: uint32 [U],
+    taken by each member.
+
+    moments: of the observations that were sampled; behaviours: float32 [U, B], NaN for members that failed, B = 0 if
+    all have; statistics: float64 [U] by name, NaN where a member has none; images: uint8 [height, width, 3] by name, of
+    the first episode; failures: why, by place in the unit, members that could not be evaluated.
+    """
 
     returns: Float64Array
     steps: UInt32Array
+    moments: Moments | None = None
+    behaviours: Float32Array | None = None
+    statistics: Mapping[str, Float64Array] = field(default_factory=dict)
+    images: Mapping[str, AnyArray] = field(default_factory=dict)
+    failures: Mapping[int, str] = field(default_factory=dict)
 
 
 class Session(ABC):
     """A problem open in this process. Work units are evaluated as a whole: their members may advance in lock step."""
 
     @abstractmethod
-    def evaluate(self, policy: Policy, unit: Generation, seeds: UInt32Array, draws: UInt32Array) -> Outcome:
-        """Evaluates the members of a unit.
-
-        seeds: uint32 [U, E], of each member's episodes; draws: uint32 [U], seeds of whatever policies draw as they act.
-        A member's outcome depends on nothing but its parameters and seeds.
+    def evaluate(self, policy: Policy, unit: Generation, play: Play) -> Outcome:
+        """Evaluates the members of a unit. A member's outcome depends on nothing but its parameters and seeds.
 
         Raises ProblemError or PolicyError naming the member.
         """
+
+    def prepare(self, policy: Policy) -> list[str]:
+        """Decides, in one process for all of them, how the policy is evaluated; gives what the user should know."""
+        return []
 
     def close(self) -> None:  # noqa: B027 (most sessions hold nothing)
         """Gives back what the session holds."""
@@ -51,6 +90,23 @@ class Problem(ABC):
     def default_policy(self) -> PolicySpec | None:
         """The policy to take when the user names none; None if one has to be named."""
         return None
+
+    def conditions(self, interface: Interface, members: int) -> Conditions:
+        """Those of the first generation. members: N of a generation."""
+        return Conditions()
+
+    def for_evaluation(self) -> Problem:
+        """The problem on which the centre is evaluated: without what is for training only."""
+        return self
+
+    def exported(self, module: nn.Module, conditions: Conditions) -> nn.Module:
+        """The trained module as its user wants it, with what it was trained under built in."""
+        return module
+
+    @property
+    def forgives_errors(self) -> bool:
+        """Whether a member that cannot be evaluated counts as the worst, where otherwise the run ends."""
+        return False
 
     @property
     def episodes_per_member(self) -> int:

@@ -13,8 +13,8 @@ from fastes.kernels import MAX_ELEMENTS
 from fastes.noise import Generation
 from fastes.policies import Interface, Policy, PolicySpec, Vector
 from fastes.policies.build import imported
-from fastes.problems.base import Outcome, Problem, Session
-from fastes.types import Float32Array, Float64Array, UInt32Array
+from fastes.problems.base import Outcome, Play, Problem, Session
+from fastes.types import Float32Array, Float64Array
 
 VectorFunction = Callable[[Float64Array], Float64Array]
 """x: float64 [U, D] to values float64 [U]."""
@@ -95,7 +95,7 @@ class _Vectorised(Session):
     dim: int
     function: VectorFunction
 
-    def evaluate(self, policy: Policy, unit: Generation, seeds: UInt32Array, draws: UInt32Array) -> Outcome:
+    def evaluate(self, policy: Policy, unit: Generation, play: Play) -> Outcome:
         with np.errstate(over="ignore", invalid="ignore"):  # a fitness that is not finite is reported by name later
             values = self.function(_vectors(unit, self.dim).astype(np.float64))
         return Outcome(values[:, np.newaxis], np.ones(len(unit), np.uint32))
@@ -106,7 +106,7 @@ class _OneByOne(Session):
     dim: int
     function: Callable[[Float32Array], float]
 
-    def evaluate(self, policy: Policy, unit: Generation, seeds: UInt32Array, draws: UInt32Array) -> Outcome:
+    def evaluate(self, policy: Policy, unit: Generation, play: Play) -> Outcome:
         returns = np.empty((len(unit), 1))
         for i, vector in enumerate(_vectors(unit, self.dim)):
             try:

@@ -1,58 +1,78 @@
-"""Native environments in lock step: one forward for all members of a unit, one step of all their episodes."""
+"""A work unit in lock step: one forward for all its members, one step of all their episodes."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from fastes.envs import NATIVE, Discrete, Episodes
-from fastes.errors import PolicyError, ProblemError
-from fastes.noise import Generation
+from fastes.errors import FastesError, PolicyError, ProblemError
+from fastes.noise import Generation, action_noise, action_words, sampled_episodes
 from fastes.policies import Interface, Policy
 from fastes.policies.population import Forward, batched
-from fastes.problems.base import Outcome, Session
-from fastes.types import AnyArray, Float32Array, UInt32Array
+from fastes.policies.population.native import Native
+from fastes.problems.actions import Decoder, decoder
+from fastes.problems.base import IDLE, NOBODY, Outcome, Play, Session
+from fastes.problems.batches.base import Batch, EpisodeError, no_pulse
+from fastes.problems.batches.native import NativeBatch
+from fastes.problems.behaviour import recorder
+from fastes.problems.observations import Gathered, Seen
+from fastes.problems.spaces import Box
+from fastes.problems.statistics import EpisodeStatistics
+from fastes.types import AnyArray, Float32Array, Float64Array
+
+if TYPE_CHECKING:
+    from fastes.problems.rollouts import Rollouts
 
 
 class LockStepSession(Session):
-    """Episodes of a native environment. What is evaluated together is the unit, whoever evaluates it.
+    """Episodes of one kind of environment. What is evaluated together is the unit, whoever evaluates it."""
 
-    Actions are decoded as for any Gymnasium environment: the largest output's index, or outputs clipped to the bounds.
-    """
-
-    def __init__(self, env: str, max_steps: int = 0) -> None:
-        """env: an id of `fastes.envs.NATIVE`; max_steps: of an episode, 0 for the environment's own limit."""
-        self._native = NATIVE[env]
-        self._max_steps = max_steps
+    def __init__(self, problem: Rollouts) -> None:
+        """Opens the environment. Raises ProblemError."""
+        self._problem = problem
+        self._batch: Batch = problem.batch()
+        actions = self._batch.spaces.actions
+        self._decoder = decoder(actions, problem.action, problem.bins, problem.action_size)
+        if problem.action_noise and not isinstance(actions, Box):
+            raise ProblemError(
+                f"problem.action_noise is for Box actions; those of {problem.subject} are {type(actions).__name__}."
+            )
+        self.interface = Interface(self._batch.spaces.observation_shape, self._decoder.outputs)
         self._forwards: dict[tuple[int, int], Forward] = {}
-        self._episodes: dict[int, Episodes] = {}
         self._policy: Policy | None = None
-        actions = self._native.actions
-        size = actions.n if isinstance(actions, Discrete) else actions.size
-        self.interface = Interface(self._native.observation_shape, size)
 
-    def evaluate(self, policy: Policy, unit: Generation, seeds: UInt32Array, draws: UInt32Array) -> Outcome:
+    def prepare(self, policy: Policy) -> list[str]:
+        """See `Session.prepare`: chooses the path of the policy's forward."""
+        if self._problem.forward == "auto":
+            policy.path = batched(policy, 2, self._problem.episodes, self.interface.observation_shape).path
+        return self._problem.remarks()
+
+    def close(self) -> None:
+        """Closes the environments."""
+        self._batch.close()
+
+    def evaluate(self, policy: Policy, unit: Generation, play: Play) -> Outcome:
         """See `Session.evaluate`."""
-        members, count = seeds.shape
-        forward = self._forward(policy, members, count)
-        unit.materialize(forward.thetas)
-        playing = self._episodes.get(seeds.size)
-        if playing is None:
-            playing = self._episodes[seeds.size] = self._native.episodes(seeds.size, self._max_steps)
-        playing.reset(seeds.reshape(-1))
+        game = _Game(self._problem, self._batch, self._decoder, unit, play)
         try:
-            forward.load_(forward.thetas, draws)
-            while playing.running:
-                outputs = forward(playing.observations.reshape(members, count, -1))
-                playing.step(self._actions(outputs))
-        except PolicyError:
+            game.play(self._forward(policy, *play.seeds.shape))
+            return game.outcome()
+        except EpisodeError as error:
+            member, episode = divmod(error.slot, play.seeds.shape[1])
+            raise ProblemError(
+                f"environment {self._problem.subject} {error} when member {unit.first + member} of generation "
+                f"{unit.index} played episode {episode} (reset seed {play.seeds[member, episode]}). Run with --debug "
+                "for the traceback; problem.on_error = 'worst' counts such a member as the worst of its generation."
+            ) from (error.__cause__ or error)
+        except FastesError:
             raise
         except Exception as error:
             raise ProblemError(
-                f"the policy raised {type(error).__name__} while members {unit.first} to {unit.first + members - 1} of "
-                f"generation {unit.index} played {self._native.id}: {error}. Run with --debug for the traceback."
+                f"the policy or the environment {self._problem.subject} raised {type(error).__name__} while members "
+                f"{unit.first} to {unit.first + len(unit) - 1} of generation {unit.index} were played: "
+                f"{str(error).removesuffix('.')}. Run with --debug for the traceback."
             ) from error
-        steps = playing.steps.reshape(members, count).sum(axis=1, dtype=np.uint32)
-        return Outcome(playing.returns.reshape(members, count).copy(), steps)
 
     def _forward(self, policy: Policy, members: int, count: int) -> Forward:
         if policy is not self._policy:
@@ -60,21 +80,140 @@ class LockStepSession(Session):
             self._forwards.clear()
         found = self._forwards.get((members, count))
         if found is None:
-            found = batched(policy, members, count, self.interface.observation_shape)
+            path = policy.path if self._problem.forward == "auto" else self._problem.forward
+            found = batched(policy, members, count, self.interface.observation_shape, path)
             self._forwards[members, count] = found
         return found
 
-    def _actions(self, outputs: Float32Array) -> AnyArray:
-        size = self.interface.action_size
-        if outputs.shape[2:] != (size,):
-            raise PolicyError(
-                f"the policy gave outputs of shape {outputs.shape[2:]} for an observation of shape "
-                f"{self.interface.observation_shape}; {self._native.id} needs {(size,)}. Give the last layer {size} "
-                f"output{'s' if size != 1 else ''}."
+
+class _Game:
+    """One unit that is played. n = U E slots: episode e of the unit's member m is slot m E + e."""
+
+    def __init__(self, problem: Rollouts, batch: Batch, decoder: Decoder, unit: Generation, play: Play) -> None:
+        self._problem, self._batch, self._decoder, self._unit, self._play = problem, batch, decoder, unit, play
+        self._members, self._episodes = play.seeds.shape
+        self._recorder = recorder(problem.behaviour, problem.behaviour_samples)
+        self._seen = Seen(unit.conditions, batch.spaces.observation_shape)
+        sampled = np.zeros(play.seeds.shape, np.bool_)
+        if unit.conditions.moments is not None and problem.obs_sample_prob:
+            sampled = sampled_episodes(
+                unit.seed,
+                unit.index,
+                unit.first,
+                self._members,
+                self._episodes,
+                problem.obs_sample_prob,
             )
-        flat = outputs.reshape(-1, size)
-        actions = self._native.actions
-        if isinstance(actions, Discrete):
-            chosen: AnyArray = flat.argmax(axis=1)
-            return chosen
-        return np.clip(flat, actions.low, actions.high)
+        self._gathered = Gathered(sampled.reshape(-1), batch.spaces.observation_shape)
+
+    def play(self, forward: Forward) -> None:
+        """All episodes to their end."""
+        batch, unit, play = self._batch, self._unit, self._play
+        unit.materialize(forward.thetas)
+        forward.load_(forward.thetas, play.draws)
+        batch.forgiving = self._problem.on_error == "worst"
+        batch.pulse = self._pulse if play.pulse is not None else no_pulse
+        limits = [limit for limit in (self._problem.max_steps, unit.conditions.step_limit) if limit]
+        left_out = frozenset(
+            member * self._episodes + episode for member in play.left_out for episode in range(self._episodes)
+        )
+        batch.reset(play.seeds.reshape(-1), min(limits, default=0), left_out)
+        if self._recorder is not None:
+            self._recorder.begin(batch)
+        if play.pulse is not None:
+            play.pulse(IDLE)  # compiled environments always come back, a whole unit's perhaps after seconds
+        if isinstance(batch, NativeBatch) and isinstance(forward, Native) and self._is_plain:
+            self._check((forward.mlp.outputs,))
+            batch.play(forward, self._seen, self._gathered)
+        else:
+            self._in_steps(forward)
+        if play.pulse is not None:
+            play.pulse(IDLE)
+        for slot in np.flatnonzero(~np.isfinite(batch.returns)).tolist():
+            batch.fail(slot, f"ended with the return {batch.returns[slot]}")
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether nothing stands between outputs and actions, or between steps, but what compiled code does too."""
+        looks = self._recorder is not None and not self._recorder.only_end
+        return self._decoder.plain is not None and not self._problem.action_noise and not looks
+
+    def _in_steps(self, forward: Forward) -> None:
+        """One forward, one step of all episodes, and again."""
+        batch, play = self._batch, self._play
+        step = 0  # of the episodes that are active, which began together
+        while batch.running:
+            if step and batch.started.any():
+                forward.reset_(batch.started.reshape(self._members, self._episodes))
+                step = 0
+            self._gathered.add(batch)
+            observations = self._seen(batch.observations)
+            if play.pulse is not None:
+                play.pulse(IDLE)
+            outputs = forward(observations.reshape(self._members, self._episodes, *observations.shape[1:]))
+            actions = self._actions(outputs, step)
+            if play.pulse is not None:
+                play.pulse(NOBODY)
+            batch.step(actions)
+            if self._recorder is not None:
+                self._recorder.look(batch)
+            step += 1
+
+    def outcome(self) -> Outcome:
+        """What came out of it."""
+        batch, shape = self._batch, (self._members, self._episodes)
+        failures = dict(self._play.left_out)
+        for slot, reason in sorted(batch.failures.items()):
+            failures.setdefault(slot // self._episodes, reason)
+        failed = np.zeros(self._members, np.bool_)
+        failed[list(failures)] = True
+        returns = batch.returns + self._problem.reward_offset * batch.steps
+        returns[list(batch.failures)] = np.nan
+        returns = returns.reshape(shape)
+        returns[list(self._play.left_out)] = np.nan
+        lost = np.repeat(failed, self._episodes)
+        behaviours = None
+        if self._recorder is not None:
+            found = self._recorder.behaviours(batch, ~lost)
+            behaviours = found.reshape(*shape, found.shape[1]).mean(axis=1)
+        statistics = EpisodeStatistics(self._problem.statistics, batch.infos, shape)
+        return Outcome(
+            returns,
+            batch.steps.reshape(shape).sum(axis=1, dtype=np.uint32),
+            self._gathered.moments(lost, batch.steps),
+            behaviours,
+            statistics.scalars(),
+            statistics.images(),
+            failures,
+        )
+
+    def _check(self, outputs: tuple[int, ...]) -> None:
+        """outputs: shape of what the policy gave for one observation. Raises PolicyError if it is no action."""
+        wanted, shape = self._decoder.outputs, self._batch.spaces.observation_shape
+        if wanted and outputs != (wanted,):
+            raise PolicyError(
+                f"the policy gave outputs of shape {outputs} for an observation of shape {shape}; "
+                f"the actions of {self._problem.subject}, {self._batch.spaces.actions}, need {(wanted,)}. Give the "
+                f"last layer {wanted} output{'s' if wanted != 1 else ''}."
+            )
+
+    def _pulse(self, slot: int) -> None:
+        assert self._play.pulse is not None
+        self._play.pulse(slot // self._episodes)
+
+    def _actions(self, outputs: Float32Array, step: int) -> AnyArray:
+        decoder, unit, n = self._decoder, self._unit, self._play.seeds.size
+        self._check(outputs.shape[2:])
+        where = (unit.seed, unit.index, unit.first, self._members, step)
+        drawn: Float64Array = np.empty((n, 0))
+        if decoder.words:
+            words = action_words(*where, self._episodes * decoder.words)
+            drawn = (words.reshape(n, decoder.words).astype(np.float64) + 0.5) / 2.0**32
+        actions = decoder.decode(outputs.reshape(n, -1), drawn)
+        if self._problem.action_noise:
+            box = self._batch.spaces.actions
+            assert isinstance(box, Box)
+            noise = action_noise(*where, self._episodes * box.size).reshape(actions.shape)
+            noisy = np.clip(actions + np.float32(self._problem.action_noise) * noise, box.low, box.high)
+            actions = noisy.astype(box.low.dtype, copy=False)
+        return actions

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastes.types import Float32Array, Metrics
+from fastes.types import AnyArray, Float32Array, Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,15 @@ class GenerationReport:
     """One finished generation.
 
     generation: finished generations so far, 1 after the first; metrics: scalars such as "fitness/mean";
-    fitness: float32 [N], higher is better; seconds: wall time of this generation.
+    fitness: float32 [N], higher is better; seconds: wall time of this generation; images: uint8 [height, width,
+    channels] by name, which the environment gave when the centre was evaluated.
     """
 
     generation: int
     metrics: Metrics
     fitness: Float32Array
     seconds: float
+    images: Mapping[str, AnyArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

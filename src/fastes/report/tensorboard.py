@@ -1,4 +1,4 @@
-"""TensorBoard events: a scalar per metric, the histogram of fitness, the configuration as text."""
+"""TensorBoard events: scalars, the histogram of fitness, images that the environment gave, the configuration."""
 
 from __future__ import annotations
 
@@ -45,6 +45,8 @@ class TensorBoardReporter(Reporter):
         for name, value in report.metrics.items():
             self._writer.add_scalar(name, value, report.generation)
         self._writer.add_histogram("fitness", report.fitness, report.generation)
+        for name, image in report.images.items():
+            self._writer.add_image(name, image, report.generation, dataformats="HWC")
 
     def close(self, summary: RunSummary | None) -> None:
         if self._writer is not None:

@@ -13,6 +13,9 @@ class Native(Forward):
     """nn.Sequential, nested too, of Linear layers, each followed by one activation or none; Flatten, Identity, Dropout.
 
     Activations: Tanh, ReLU, ELU with alpha = 1, SiLU, GELU, Sigmoid. All parameters are float32 and optimised.
+
+    mlp, packed: the kernel and the members' weights as `load_` has left them, float32 [members, P], for `Episodes.play`
+    of `fastes.envs`, which takes the place of one call a step.
     """
 
     path = "native"
@@ -37,16 +40,16 @@ class Native(Forward):
         if not layers:
             raise BatchingError("there is no Linear layer")
         try:
-            self._mlp = Mlp(layers, policy.dim)
+            self.mlp = Mlp(layers, policy.dim)
         except ValueError as error:
             raise BatchingError(str(error).rstrip(".")) from error
-        self._packed = self._mlp.packed(task.members)
+        self.packed = self.mlp.packed(task.members)
 
     def _loaded_(self) -> None:
-        self._mlp.pack(self._stacked.array, self._packed)
+        self.mlp.pack(self._stacked.array, self.packed)
 
     def _forward(self, observations: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(self._mlp.forward(self._packed, observations.flatten(2).numpy()))
+        return torch.from_numpy(self.mlp.forward(self.packed, observations.flatten(2).numpy()))
 
 
 def _flattened(module: nn.Module) -> list[nn.Module]:

@@ -46,20 +46,40 @@ class _Loop(Forward):
 
 
 class OneByOneTogether(_Loop):
-    """The episodes of a member as one batch: for modules whose rows do not see each other."""
+    """The episodes of a member as one batch: for modules whose rows do not see each other.
+
+    A state that stays as it is, as the module's `constant_state` says, is the member's.
+    """
 
     def __init__(self, task: Task) -> None:
-        """Raises BatchingError for modules with a state or random numbers."""
+        """Raises BatchingError for modules with a state that changes, or random numbers."""
         super().__init__(task)
-        if task.traits.stateful or task.traits.written or task.traits.random:
-            raise BatchingError("episodes have a state or random numbers of their own")
+        stateful = task.traits.stateful
+        if (stateful and not getattr(self._module, "constant_state", False)) or task.traits.written:
+            raise BatchingError("episodes have a state of their own")
+        if task.traits.random:
+            raise BatchingError("episodes have random numbers of their own")
+        self._stateful = stateful
+        self._states: list[Any] = []
+
+    def _loaded_(self) -> None:
+        if self._stateful:
+            self._states = []
+            with self._borrowed():
+                for member in range(self._count):
+                    self._put(member)
+                    self._states.append(self._module.initial_state())  # type: ignore[operator]
 
     def _forward(self, observations: torch.Tensor) -> torch.Tensor:
         outputs = []
         with self._borrowed():
             for member in range(self._count):
                 self._put(member)
-                outputs.append(_kept(self._module(observations[member])))
+                if self._stateful:
+                    output, _ = self._module(observations[member], self._states[member])
+                else:
+                    output = self._module(observations[member])
+                outputs.append(_kept(output))
         return self._padded(outputs)
 
 

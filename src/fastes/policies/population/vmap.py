@@ -40,19 +40,47 @@ class _Vectorised(Forward):
     def _vectorised(self, observations: torch.Tensor) -> torch.Tensor:
         raise NotImplementedError
 
+    def _started(self) -> tuple[Tensors, Tree]:
+        """What initial_state() gives with each member's parameters: tensors [members, ...], and what is no tensor."""
+        rest: Tree = None
+
+        def start(parameters: dict[str, torch.Tensor]) -> Tensors:
+            nonlocal rest
+            named = {f"module.{name}": tensor for name, tensor in parameters.items()}
+            tensors, rest = taken_apart(functional_call(_Start(self._module), named, ()))
+            return tensors
+
+        return vmap(start)(self._stacked.tensors), rest
+
 
 class VmapTogether(_Vectorised):
-    """The episodes of a member as one batch: for modules whose rows do not see each other."""
+    """The episodes of a member as one batch: for modules whose rows do not see each other.
+
+    A state that stays as it is, as the module's `constant_state` says, is the member's: it is made when parameters are
+    loaded.
+    """
 
     def __init__(self, task: Task) -> None:
-        """Raises BatchingError for modules with a state or random numbers."""
+        """Raises BatchingError for modules with a state that changes, or random numbers."""
         super().__init__(task)
-        if task.traits.stateful or task.traits.written:
+        self._stateful = task.traits.stateful
+        if task.traits.written or (self._stateful and not getattr(self._module, "constant_state", False)):
             raise BatchingError("episodes have a state of their own")
-        self._call = vmap(lambda parameters, rows: functional_call(self._module, parameters, (rows,)))
+        self._state: tuple[Tensors, Tree] = ([], None)
+
+    def _loaded_(self) -> None:
+        if self._stateful:
+            self._state = self._started()
 
     def _vectorised(self, observations: torch.Tensor) -> torch.Tensor:
-        return self._call(self._stacked.tensors, observations)  # type: ignore[no-any-return]
+        tensors, rest = self._state
+
+        def member(parameters: dict[str, torch.Tensor], tensors: Tensors, rows: torch.Tensor) -> torch.Tensor:
+            given = (rows, put_together(tensors, rest)) if self._stateful else (rows,)
+            output = functional_call(self._module, parameters, given)
+            return output[0] if self._stateful else output  # type: ignore[no-any-return]
+
+        return vmap(member)(self._stacked.tensors, tensors, observations)
 
 
 class _Start(nn.Module):

@@ -1,0 +1,1 @@
+"""Ways of stepping many episodes together."""
