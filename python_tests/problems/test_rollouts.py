@@ -124,6 +124,18 @@ def test_noise_and_offset_are_for_training_only() -> None:
         np.testing.assert_array_equal(actions[seed], np.tile(np.float32(0.1), (episode(seed).steps, 2)))
 
 
+def test_a_users_function_that_raises_or_gives_no_action() -> None:
+    def broken(outputs: np.ndarray) -> int:
+        raise KeyError("no such action")
+
+    here = evaluator_of(wandering({"action": broken, "action_size": 3}))
+    words = r"raised KeyError while members 0 to 5 of generation 2 were played: 'no such action'"
+    with pytest.raises(ProblemError, match=words):
+        here.evaluate(here.units(generation_of(here))[0])
+    with pytest.raises(ProblemError, match=r"problem.action_size must be at least 0, not -1"):
+        wandering({"action": broken, "action_size": -1})
+
+
 def test_noise_is_for_boxes_only() -> None:
     with pytest.raises(ProblemError, match=r"action_noise is for Box actions; those of <lambda> are Discrete"):
         wandering({"action_noise": 0.1}).open()

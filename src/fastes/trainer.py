@@ -251,9 +251,10 @@ def _failed_center(state: State, outcome: Outcome | None) -> str:
     """The same of the centre's episodes."""
     if outcome is None or not outcome.failures:
         return ""
+    count = np.isfinite(outcome.returns).sum()
     return (
-        f"after {state.generation} generations the centre is evaluated on {np.isfinite(outcome.returns).sum()} episodes "
-        f"only; in one that is left out its environment {outcome.failures[0]}."
+        f"after {state.generation} generations the centre is evaluated on {count} episodes only; in one that is left "
+        f"out its environment {outcome.failures[0]}."
     )
 
 

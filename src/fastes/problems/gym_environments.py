@@ -130,8 +130,9 @@ def as_environment(made: Any, name: str) -> tuple[Any, Spaces, Encoder | None]:
         env = InterfaceEnvironment(made)
         return env, env.spaces, None
     raise ProblemError(
-        f"problem.env: {name} gave a {type(made).__name__}, neither a gymnasium.Env nor a fastes.problems.EnvInterface. Its "
-        "factory must return one of them; a gymnasium.vector.VectorEnv needs problem.vector = true."
+        f"problem.env: {name} gave a {type(made).__name__}, neither a gymnasium.Env nor a "
+        "fastes.problems.EnvInterface. Its factory must return one of them; a gymnasium.vector.VectorEnv needs "
+        "problem.vector = true."
     )
 
 
