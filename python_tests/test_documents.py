@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from fastes import config
+
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
 
@@ -35,6 +37,22 @@ def test_the_other_examples_run(code: str) -> None:
 @pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
 def test_example_scripts_run(script: Path) -> None:
     runpy.run_path(str(script), run_name="__main__")
+
+
+@pytest.mark.parametrize("recipe", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.stem)
+def test_recipes_run(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they stand, but for the number of members, generations and episodes."""
+    tables = config.read_tables(recipe)
+    env = tables["problem"]["env"]
+    for needed, package in {"Swimmer": "mujoco", "HalfCheetah": "mujoco", "LunarLander": "Box2D"}.items():
+        if env.startswith(needed):
+            pytest.importorskip(package)
+    monkeypatch.syspath_prepend(ROOT)  # as for a command that is run there
+    small = ["generations=1", "algorithm.population=4", "problem.max_steps=10", "evaluation.episodes=2"]
+    tables = config.with_settings(tables, [*small, "executor.kind=inline"]) | {"executor": {"kind": "inline"}}
+    tables.pop("output", None)
+    result = config.trainer(tables).run()
+    assert (result.status, result.progress.evaluations) == ("finished", 4)
 
 
 def test_every_link_leads_somewhere() -> None:

@@ -13,7 +13,7 @@ from fastes.errors import ConfigError
 from fastes.executors import Local
 from fastes.executors.watchdog import Watch, pulse
 from fastes.problems import Gym
-from fastes.problems.base import IDLE, NOBODY
+from fastes.problems.pulse import IDLE, NOBODY
 
 
 def watched() -> tuple[Watch, Clock, Any]:
@@ -86,12 +86,13 @@ def test_who_is_named_while_a_unit_is_played() -> None:
     here.evaluate(unit, {8: "is late"}, pulses.append)
     assert pulses[:10] == [6, 6, 7, 7, 9, 9, 10, 10, 11, 11]
     assert pulses[10:12] == [IDLE, IDLE]
-    assert pulses[12] == NOBODY
-    assert set(pulses) == {6, 7, 9, 10, 11, IDLE, NOBODY}
+    assert pulses[12:22] == pulses[:10]
+    assert set(pulses) == {6, 7, 9, 10, 11, IDLE}
     assert pulses[-1] == IDLE
     lanes = evaluator_of(Gym(SyncVectorEnv([Wanderer] * 6), common_seeds=False))
     pulses.clear()
     lanes.evaluate(unit, None, pulses.append)
+    assert pulses[:3] == [NOBODY, IDLE, IDLE]
     assert set(pulses) == {IDLE, NOBODY}
 
 

@@ -51,7 +51,7 @@ def test_its_parameters_are_the_modules_and_its_buffers_travel() -> None:
     inner = nn.Linear(3, 2)
     module = normalised(inner, MEAN, SCALE, 5.0)
     assert [id(p) for p in module.parameters()] == [id(p) for p in inner.parameters()]
-    assert list(module.state_dict()) == ["mean", "scale", "module.weight", "module.bias"]
+    assert list(module.state_dict()) == ["mean", "scale", "clip", "module.weight", "module.bias"]
     other = normalised(nn.Linear(3, 2), np.zeros(3, np.float32), np.ones(3, np.float32), 5.0)
     buffer = io.BytesIO()
     torch.save(module.state_dict(), buffer)

@@ -99,6 +99,11 @@ class Conditions:
             "squares": self.moments.squares,
         }
 
+    def changing(self) -> list[AnyArray]:
+        """What differs from generation to generation, for the state's digest."""
+        limit = [np.array([self.step_limit], np.int64)] if self.growth > 1.0 else []
+        return [*self.arrays().values(), *limit]
+
     def scalars(self) -> dict[str, Any]:
         """All else by name, as JSON can hold it."""
         return {

@@ -118,13 +118,10 @@ def load_policy(directory: str | Path, module: nn.Module | None = None) -> nn.Mo
     path = Path(directory)
     if module is None:
         tables = policy_tables(path)
-        task = problem(tables["problem"])
         spec, arguments = _policy(tables["policy"])
         assert spec is not None  # policy.json names the one that was trained
-        interface = task.interface()
-        module = build(spec, interface, 0, arguments).module
+        module = build(spec, problem(tables["problem"]).interface(), 0, arguments).module
         module = copy.deepcopy(module)  # parameters of their own, not views of one vector
-        module = task.exported(module, task.conditions(interface, members=1))
     return load_weights(module, path)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from fastes.messages import UnitResult
 from fastes.noise import Generation, environment_seeds, evaluation_seeds, member_seeds
 from fastes.policies import Policy
 from fastes.problems import Outcome, Play, Problem, Session
+from fastes.problems.pulse import Pulse, no_pulse
 from fastes.types import Float32Array
 
 
@@ -52,7 +53,7 @@ class Evaluator:
         self,
         unit: Generation,
         left_out: Mapping[int, str] | None = None,
-        pulse: Callable[[int], None] | None = None,
+        pulse: Pulse = no_pulse,
     ) -> UnitResult:
         """Fitness of each member of the unit: the mean return of its episodes.
 
@@ -73,7 +74,7 @@ class Evaluator:
             seeds,
             member_seeds(unit.seed, unit.index, unit.first, len(unit)),
             {member - unit.first: why for member, why in (left_out or {}).items()},
-            None if pulse is None else lambda place: pulse(place if place < 0 else place + unit.first),
+            no_pulse if pulse is no_pulse else lambda place: pulse(place if place < 0 else place + unit.first),
         )
         outcome = self._outcome(self._opened(), unit, play)
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is the algorithm's to judge

@@ -13,6 +13,7 @@ import safetensors.torch
 from torch import nn
 
 from fastes.errors import StorageError
+from fastes.policies.normalised import Normalised, normalised
 from fastes.storage import sync_folder, write_json
 
 
@@ -42,16 +43,26 @@ def save_policy(directory: Path, module: nn.Module, config: dict[str, Any], dige
 def load_weights(module: nn.Module, directory: Path) -> nn.Module:
     """Puts the weights of a run's policy into a module of the same structure.
 
+    Gives the module, in `Normalised` where the run normalised observations.
+
     Raises StorageError if there are none or they do not fit.
     """
     path = directory / "policy.safetensors"
     try:
+        module = _wrapped(module, path)
         safetensors.torch.load_model(module, str(path))
     except (OSError, safetensors.SafetensorError, RuntimeError) as error:
         raise StorageError(
             f"the policy in {path} cannot be loaded: {error}. Resume the run to write it anew."
         ) from error
     return module.eval()
+
+
+def _wrapped(module: nn.Module, path: Path) -> nn.Module:
+    with safetensors.safe_open(path, "pt") as file:
+        if not Normalised.BUFFERS.issubset(file.keys()) or Normalised.BUFFERS.issubset(module.state_dict()):
+            return module
+        return normalised(module, file.get_tensor("mean").numpy(), file.get_tensor("scale").numpy())
 
 
 def policy_tables(directory: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from fastes.kernels import NOISE_SPEC
 from fastes.messages import Evaluations, in_member_order
 from fastes.metrics import episode_metrics, fitness_metrics, progress_metrics
 from fastes.optim import OPTIMIZERS
-from fastes.policies import POLICIES, PolicySpec, build
+from fastes.policies import POLICIES, Interface, PolicySpec, build
 from fastes.problems import PROBLEMS, Outcome, Problem, with_reference
 from fastes.report import GenerationReport, Reporter, Reporters, RunInfo, RunSummary
 from fastes.result import Result, mean_and_std, write_result
@@ -98,16 +98,19 @@ class Trainer:
         interface = self.problem.interface()
         policy = build(self.policy, interface, self.seed, self.policy_arguments)
         policy = with_reference(self.problem, policy, self.seed)
-        evaluator = Evaluator(self.problem, policy, self.unit_size)
+        with contextlib.closing(Evaluator(self.problem, policy, self.unit_size)) as evaluator:
+            return self._trained(evaluator, interface)
+
+    def _trained(self, evaluator: Evaluator, interface: Interface) -> Result:
         reporters = Reporters(self._reporters())
         notes = evaluator.prepare()  # told once the reporters have started
         conditions = self.problem.conditions(interface, self.algorithm.members)
-        directory, progress = self._begin(policy.theta(), conditions, notes.append)
+        directory, progress = self._begin(evaluator.policy.theta(), conditions, notes.append)
         executor = self.executor.create()
         summary: RunSummary | None = None
         try:
             executor.start(evaluator)  # before the reporters start threads, which a fork does not copy
-            reporters.start(self._info(directory, progress, policy.dim))
+            reporters.start(self._info(directory, progress, evaluator.policy.dim))
             for note in notes:
                 reporters.message(note)
             with interruptible() as interrupted:
@@ -116,7 +119,7 @@ class Trainer:
                     progress = following
             if directory is not None:
                 directory.save(progress)
-            result = self._conclude(progress, evaluator, directory)
+            result = self._conclude(progress, evaluator, interface, directory)
             summary = result.summary()
             return result
         except Exception as error:
@@ -126,7 +129,6 @@ class Trainer:
             raise
         finally:
             executor.close()
-            evaluator.close()
             if directory is not None:
                 directory.close()
             reporters.close(summary)
@@ -201,11 +203,13 @@ class Trainer:
             self._evaluated = state, outcome
         return self._evaluated[1]
 
-    def _conclude(self, progress: Progress, evaluator: Evaluator, directory: RunDirectory | None) -> Result:
+    def _conclude(
+        self, progress: Progress, evaluator: Evaluator, interface: Interface, directory: RunDirectory | None
+    ) -> Result:
         state = progress.state
         finished = state.generation >= self.generations
         returns = self._outcome(evaluator, state).returns[0] if finished else None
-        module = self.problem.exported(evaluator.policy.export(state.theta), state.conditions)
+        module = self.problem.exported(evaluator.policy.export(state.theta), interface, state.conditions)
         path = None if directory is None else directory.path
         result = Result("finished" if finished else "interrupted", module, progress, returns, path)
         if path is not None:

@@ -126,11 +126,11 @@ FAULTS: dict[str, tuple[Trouble, str]] = {
     ),
     "nan in reset": (
         lambda s, t: {"observation": np.array([0, np.nan, 0], np.float32)} if s == 4 and t == 0 else None,
-        "element 1 of the observation is nan",
+        "gave what is not finite: element 1 of the observation is nan",
     ),
     "inf in step": (
         lambda s, t: {"observation": np.array([0, 0, -np.inf], np.float32)} if s == 4 and t == 1 else None,
-        "element 2 of the observation is -inf",
+        "gave what is not finite: element 2 of the observation is -inf",
     ),
 }
 

@@ -55,10 +55,10 @@ class State:
         return cls(int(scalars["seed"]), int(scalars["generation"]), arrays["theta"], optimizer, conditions)
 
     def digest(self) -> str:
-        """Digest of theta, the optimizer's state and the moments of observations: equal states, equal digests."""
+        """Digest of theta, the optimizer's state and the conditions that change: equal states, equal digests."""
         moments = [self.optimizer.arrays[name] for name in sorted(self.optimizer.arrays)]
         scalars = np.array([self.optimizer.scalars[name] for name in sorted(self.optimizer.scalars)], np.float64)
-        return kernels.digest(self.theta, *moments, scalars, *self.conditions.arrays().values())
+        return kernels.digest(self.theta, *moments, scalars, *self.conditions.changing())
 
 
 class Algorithm(ABC):

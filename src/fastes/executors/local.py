@@ -26,7 +26,7 @@ from fastes.executors.local_worker import Failure, Task, work
 from fastes.executors.watchdog import Watch
 from fastes.messages import UnitResult
 from fastes.noise import Generation
-from fastes.problems.base import NOBODY
+from fastes.problems.pulse import NOBODY
 from fastes.types import Float32Array
 
 StartMethod = Literal["auto", "fork", "spawn", "forkserver"]
@@ -175,7 +175,7 @@ class LocalExecutor(Executor):
             ) from error
         finally:
             theirs.close()
-        return _Worker(process, ours, Watch(position, self._clock))
+        return _Worker(process, ours, Watch(position, self._clock, self._settings.watchdog_s / 2))
 
     def _give(self, worker: _Worker, unit: Generation) -> None:
         worker.unit = unit

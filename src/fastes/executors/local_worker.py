@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -19,6 +18,7 @@ from fastes.evaluator import Evaluator
 from fastes.executors.watchdog import pulse
 from fastes.messages import UnitResult
 from fastes.noise import Generation
+from fastes.problems.pulse import Pulse, no_pulse
 from fastes.types import Float32Array, UInt32Array
 
 
@@ -56,7 +56,7 @@ def work(evaluator: Evaluator, memory: Any, connection: Connection, inherited: l
         other.close()
     kernels.set_num_threads(1)  # one core each: the processes are the parallelism
     theta = np.frombuffer(memory, dtype=np.float32)
-    watched = None if position is None else pulse(position)
+    watched = no_pulse if position is None else pulse(position)
     with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
             task: Task = connection.recv()
@@ -68,7 +68,7 @@ def work(evaluator: Evaluator, memory: Any, connection: Connection, inherited: l
 
 
 def _evaluated(
-    evaluator: Evaluator, unit: Generation, left_out: dict[int, str], watched: Callable[[int], None] | None
+    evaluator: Evaluator, unit: Generation, left_out: dict[int, str], watched: Pulse
 ) -> UnitResult | Failure:
     try:
         return evaluator.evaluate(unit, left_out, watched)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,27 +13,29 @@ from fastes.types import Float32Array
 
 
 class Normalised(nn.Module):
-    """module((observation - mean) * scale), clipped to -clip .. clip before if clip is above 0.
+    """module((observation - mean) * scale), clipped to -clip .. clip before.
 
-    mean, scale: buffers, float32 [*observation_shape].
+    mean, scale: buffers, float32 [*observation_shape]; clip: buffer, float32 [], infinite for no clipping.
     """
+
+    BUFFERS: ClassVar = frozenset({"mean", "scale", "clip"})
 
     mean: torch.Tensor
     scale: torch.Tensor
+    clip: torch.Tensor
 
     def __init__(self, module: nn.Module, mean: Float32Array, scale: Float32Array, clip: float = 0.0) -> None:
+        """clip: 0 for no clipping."""
         super().__init__()
         self.module = module
-        self.clip = clip
         self.register_buffer("mean", torch.from_numpy(np.array(mean)))
         self.register_buffer("scale", torch.from_numpy(np.array(scale)))
+        self.register_buffer("clip", torch.tensor(clip or math.inf, dtype=torch.float32))
 
     def forward(self, observation: torch.Tensor, *state: Any) -> Any:
         """observation: float32 [batch, *observation_shape]; gives what the module gives."""
         values = (observation - self.mean) * self.scale
-        if self.clip > 0:
-            values = values.clamp(-self.clip, self.clip)
-        return self.module(values, *state)
+        return self.module(torch.clamp(values, -self.clip, self.clip), *state)
 
 
 class NormalisedRecurrent(Normalised):

@@ -50,7 +50,8 @@ def decoder(actions: Actions, how: str | ActionFunction = "auto", bins: int = 5,
     Raises ProblemError if the space cannot be decoded so.
     """
     if callable(how) or ":" in how:
-        return _called(imported(how, ProblemError) if isinstance(how, str) else how, size or _auto(actions).outputs)
+        function = imported(how, ProblemError) if isinstance(how, str) else how
+        return _called(function, size or _MAKERS[type(actions)]["auto"](actions, bins).outputs)
     if size:
         raise ProblemError("problem.action_size is for an action = 'module:callable' only: leave it out.")
     if how not in get_args(Action):
@@ -61,18 +62,14 @@ def decoder(actions: Actions, how: str | ActionFunction = "auto", bins: int = 5,
         raise ProblemError(
             f"problem.action = {how!r} does not fit {type(actions).__name__} actions; these do: {', '.join(makers)}."
         )
-    return _binned(actions, bins) if how == "binned" and isinstance(actions, Box) else makers[how](actions)
+    return makers[how](actions, bins)
 
 
-def _auto(actions: Actions) -> Decoder:
-    return _MAKERS[type(actions)]["auto"](actions)
-
-
-def _largest(space: Discrete) -> Decoder:
+def _largest(space: Discrete, bins: int) -> Decoder:
     return Decoder(space.n, lambda outputs, _: outputs.argmax(axis=1) + space.start, plain=space)
 
 
-def _sampled(space: Discrete) -> Decoder:
+def _sampled(space: Discrete, bins: int) -> Decoder:
     return Decoder(space.n, lambda outputs, drawn: _drawn(outputs, drawn[:, 0]) + space.start, words=1)
 
 
@@ -81,7 +78,7 @@ def _parts(space: MultiDiscrete) -> list[slice]:
     return [slice(int(end - n), int(end)) for end, n in zip(np.cumsum(counts), counts, strict=True)]
 
 
-def _largest_parts(space: MultiDiscrete) -> Decoder:
+def _largest_parts(space: MultiDiscrete, bins: int) -> Decoder:
     parts, shape = _parts(space), space.counts.shape
 
     def decode(outputs: Float32Array, drawn: Float64Array) -> AnyArray:
@@ -91,7 +88,7 @@ def _largest_parts(space: MultiDiscrete) -> Decoder:
     return Decoder(parts[-1].stop, decode)
 
 
-def _sampled_parts(space: MultiDiscrete) -> Decoder:
+def _sampled_parts(space: MultiDiscrete, bins: int) -> Decoder:
     parts, shape = _parts(space), space.counts.shape
 
     def decode(outputs: Float32Array, drawn: Float64Array) -> AnyArray:
@@ -101,11 +98,11 @@ def _sampled_parts(space: MultiDiscrete) -> Decoder:
     return Decoder(parts[-1].stop, decode, words=len(parts))
 
 
-def _bits(space: MultiBinary) -> Decoder:
+def _bits(space: MultiBinary, bins: int) -> Decoder:
     return Decoder(math.prod(space.shape), lambda outputs, _: (outputs > 0).astype(np.int8).reshape(-1, *space.shape))
 
 
-def _sampled_bits(space: MultiBinary) -> Decoder:
+def _sampled_bits(space: MultiBinary, bins: int) -> Decoder:
     size = math.prod(space.shape)
 
     def decode(outputs: Float32Array, drawn: Float64Array) -> AnyArray:
@@ -115,7 +112,7 @@ def _sampled_bits(space: MultiBinary) -> Decoder:
     return Decoder(size, decode, words=size)
 
 
-def _clipped(box: Box) -> Decoder:
+def _clipped(box: Box, bins: int) -> Decoder:
     low, high = box.low, box.high
 
     def decode(outputs: Float32Array, drawn: Float64Array) -> AnyArray:
@@ -125,7 +122,7 @@ def _clipped(box: Box) -> Decoder:
     return Decoder(box.size, decode, plain=box)
 
 
-def _squashed(box: Box) -> Decoder:
+def _squashed(box: Box, bins: int) -> Decoder:
     _check_bounds(box, "tanh")
 
     def decode(outputs: Float32Array, drawn: Float64Array) -> AnyArray:
@@ -156,7 +153,7 @@ def _between(box: Box, share: Float64Array) -> AnyArray:
     return within
 
 
-def _raw(space: Outputs) -> Decoder:
+def _raw(space: Outputs, bins: int) -> Decoder:
     return Decoder(space.size, lambda outputs, _: outputs)
 
 
@@ -179,10 +176,10 @@ def _check_bounds(box: Box, how: str) -> None:
         )
 
 
-_MAKERS: dict[type, dict[str, Callable[[Any], Decoder]]] = {
+_MAKERS: dict[type, dict[str, Callable[[Any, int], Decoder]]] = {
     Discrete: {"auto": _largest, "argmax": _largest, "sample": _sampled},
     MultiDiscrete: {"auto": _largest_parts, "argmax": _largest_parts, "sample": _sampled_parts},
     MultiBinary: {"auto": _bits, "sample": _sampled_bits},
-    Box: {"auto": _clipped, "clip": _clipped, "tanh": _squashed, "binned": lambda box: _binned(box, 2)},
+    Box: {"auto": _clipped, "clip": _clipped, "tanh": _squashed, "binned": _binned},
     Outputs: {"auto": _raw},
 }

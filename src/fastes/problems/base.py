@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fastes.conditions import Conditions, Moments
 from fastes.noise import Generation
 from fastes.policies import Interface, Policy, PolicySpec
+from fastes.problems.pulse import Pulse, no_pulse
 from fastes.types import AnyArray, Float32Array, Float64Array, UInt32Array
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-NOBODY = -1
-"""What a pulse names instead of a member when the environments of all are called at once."""
-
-IDLE = -2
-"""What a pulse names when no environment is called: the policy is, which may take its time."""
-
-
 @dataclass(frozen=True, slots=True)
 class Play:
     """How a unit of U members is played. seeds: uint32 [U, E], of each member's episodes; draws: uint32 [U], seeds of
     whatever policies draw as they act; left_out: why, by place in the unit, members that are not to be evaluated again;
-    pulse: called with a member's place in the unit before its environment is called, so that a watchdog knows who
-    does not come back; with NOBODY where all are stepped at once, and IDLE when environments have come back.
+    pulse: called with a member's place in the unit before its environment is called.
     """
 
     seeds: UInt32Array
     draws: UInt32Array
     left_out: Mapping[int, str] = field(default_factory=dict)
-    pulse: Callable[[int], None] | None = None
+    pulse: Pulse = no_pulse
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +92,7 @@ class Problem(ABC):
         """The problem on which the centre is evaluated: without what is for training only."""
         return self
 
-    def exported(self, module: nn.Module, conditions: Conditions) -> nn.Module:
+    def exported(self, module: nn.Module, interface: Interface, conditions: Conditions) -> nn.Module:
         """The trained module as its user wants it, with what it was trained under built in."""
         return module
 

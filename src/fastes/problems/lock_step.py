@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastes.errors import FastesError, PolicyError, ProblemError
-from fastes.noise import Generation, action_noise, action_words, sampled_episodes
+from fastes.noise import Generation, sampled_episodes
 from fastes.policies import Interface, Policy
 from fastes.policies.population import Forward, batched
 from fastes.policies.population.native import Native
+from fastes.problems.acting import Acting
 from fastes.problems.actions import Decoder, decoder
-from fastes.problems.base import IDLE, NOBODY, Outcome, Play, Session
-from fastes.problems.batches.base import Batch, EpisodeError, no_pulse
+from fastes.problems.base import Outcome, Play, Session
+from fastes.problems.batches.base import Batch, EpisodeError
 from fastes.problems.batches.native import NativeBatch
 from fastes.problems.behaviour import recorder
 from fastes.problems.observations import Gathered, Seen
+from fastes.problems.pulse import IDLE, no_pulse
 from fastes.problems.spaces import Box
 from fastes.problems.statistics import EpisodeStatistics
-from fastes.types import AnyArray, Float32Array, Float64Array
 
 if TYPE_CHECKING:
     from fastes.problems.rollouts import Rollouts
@@ -92,6 +93,8 @@ class _Game:
     def __init__(self, problem: Rollouts, batch: Batch, decoder: Decoder, unit: Generation, play: Play) -> None:
         self._problem, self._batch, self._decoder, self._unit, self._play = problem, batch, decoder, unit, play
         self._members, self._episodes = play.seeds.shape
+        box = batch.spaces.actions if isinstance(batch.spaces.actions, Box) else None
+        self._acting = Acting(decoder, unit, self._episodes, problem.action_noise, box)
         self._recorder = recorder(problem.behaviour, problem.behaviour_samples)
         self._seen = Seen(unit.conditions, batch.spaces.observation_shape)
         sampled = np.zeros(play.seeds.shape, np.bool_)
@@ -112,7 +115,7 @@ class _Game:
         unit.materialize(forward.thetas)
         forward.load_(forward.thetas, play.draws)
         batch.forgiving = self._problem.on_error == "worst"
-        batch.pulse = self._pulse if play.pulse is not None else no_pulse
+        batch.pulse = no_pulse if play.pulse is no_pulse else lambda slot: play.pulse(slot // self._episodes)
         limits = [limit for limit in (self._problem.max_steps, unit.conditions.step_limit) if limit]
         left_out = frozenset(
             member * self._episodes + episode for member in play.left_out for episode in range(self._episodes)
@@ -120,23 +123,20 @@ class _Game:
         batch.reset(play.seeds.reshape(-1), min(limits, default=0), left_out)
         if self._recorder is not None:
             self._recorder.begin(batch)
-        if play.pulse is not None:
-            play.pulse(IDLE)  # compiled environments always come back, a whole unit's perhaps after seconds
+        play.pulse(IDLE)  # compiled environments always come back, a whole unit's perhaps after seconds
         if isinstance(batch, NativeBatch) and isinstance(forward, Native) and self._is_plain:
             self._check((forward.mlp.outputs,))
             batch.play(forward, self._seen, self._gathered)
         else:
             self._in_steps(forward)
-        if play.pulse is not None:
-            play.pulse(IDLE)
+        play.pulse(IDLE)
         for slot in np.flatnonzero(~np.isfinite(batch.returns)).tolist():
             batch.fail(slot, f"ended with the return {batch.returns[slot]}")
 
     @property
     def _is_plain(self) -> bool:
         """Whether nothing stands between outputs and actions, or between steps, but what compiled code does too."""
-        looks = self._recorder is not None and not self._recorder.only_end
-        return self._decoder.plain is not None and not self._problem.action_noise and not looks
+        return self._acting.plain and (self._recorder is None or self._recorder.only_end)
 
     def _in_steps(self, forward: Forward) -> None:
         """One forward, one step of all episodes, and again."""
@@ -148,13 +148,10 @@ class _Game:
                 step = 0
             self._gathered.add(batch)
             observations = self._seen(batch.observations)
-            if play.pulse is not None:
-                play.pulse(IDLE)
+            play.pulse(IDLE)
             outputs = forward(observations.reshape(self._members, self._episodes, *observations.shape[1:]))
-            actions = self._actions(outputs, step)
-            if play.pulse is not None:
-                play.pulse(NOBODY)
-            batch.step(actions)
+            self._check(outputs.shape[2:])
+            batch.step(self._acting(outputs, step))
             if self._recorder is not None:
                 self._recorder.look(batch)
             step += 1
@@ -196,24 +193,3 @@ class _Game:
                 f"the actions of {self._problem.subject}, {self._batch.spaces.actions}, need {(wanted,)}. Give the "
                 f"last layer {wanted} output{'s' if wanted != 1 else ''}."
             )
-
-    def _pulse(self, slot: int) -> None:
-        assert self._play.pulse is not None
-        self._play.pulse(slot // self._episodes)
-
-    def _actions(self, outputs: Float32Array, step: int) -> AnyArray:
-        decoder, unit, n = self._decoder, self._unit, self._play.seeds.size
-        self._check(outputs.shape[2:])
-        where = (unit.seed, unit.index, unit.first, self._members, step)
-        drawn: Float64Array = np.empty((n, 0))
-        if decoder.words:
-            words = action_words(*where, self._episodes * decoder.words)
-            drawn = (words.reshape(n, decoder.words).astype(np.float64) + 0.5) / 2.0**32
-        actions = decoder.decode(outputs.reshape(n, -1), drawn)
-        if self._problem.action_noise:
-            box = self._batch.spaces.actions
-            assert isinstance(box, Box)
-            noise = action_noise(*where, self._episodes * box.size).reshape(actions.shape)
-            noisy = np.clip(actions + np.float32(self._problem.action_noise) * noise, box.low, box.high)
-            actions = noisy.astype(box.low.dtype, copy=False)
-        return actions

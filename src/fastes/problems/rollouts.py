@@ -168,11 +168,11 @@ class Rollouts(Problem):
         sampled = 0.0 if self.obs_norm else self.obs_sample_prob
         return replace(self, action_noise=0.0, reward_offset=0.0, obs_sample_prob=sampled, behaviour="none")
 
-    def exported(self, module: nn.Module, conditions: Conditions) -> nn.Module:
+    def exported(self, module: nn.Module, interface: Interface, conditions: Conditions) -> nn.Module:
         """See `Problem.exported`: with the normalisation of observations."""
         if conditions.moments is None and conditions.clip == 0:
             return module
-        shape = self.interface().observation_shape
+        shape = interface.observation_shape
         moments = conditions.moments or Moments.none(math.prod(shape))
         mean, scale = moments.normalisation()
         if conditions.moments is None:

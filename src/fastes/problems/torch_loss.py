@@ -22,6 +22,7 @@ from fastes.policies.population import PATHS, Forward, batched
 from fastes.policies.population.tree import mapped
 from fastes.problems.base import Outcome, Play, Problem, Session
 from fastes.problems.losses import LOSSES, OF_CLASSES
+from fastes.problems.pulse import NOBODY
 from fastes.problems.torch_data import Batches, Data, opened, portable
 from fastes.types import AnyArray, Float64Array, UInt32Array
 
@@ -167,8 +168,7 @@ class LossSession(Session):
         """See `Session.evaluate`."""
         seeds, members = _seeds(play.seeds, self._batches), len(unit)
         returns = np.full(seeds.shape, math.nan)
-        if play.pulse is not None:
-            play.pulse(-1)
+        play.pulse(NOBODY)
         try:
             with torch.no_grad():
                 for episode in range(seeds.shape[1]):
@@ -249,8 +249,7 @@ class ObjectiveSession(Session):
                 for i, seed in enumerate(seeds[:, episode].tolist()):
                     if i in play.left_out:
                         continue
-                    if play.pulse is not None:
-                        play.pulse(i)
+                    play.pulse(i)
                     policy.load_(unit.member(i, parameters))
                     torch.manual_seed(int(play.draws[i]))
                     batch = mapped(given[seed], _own) if given else torch.Generator().manual_seed(seed)

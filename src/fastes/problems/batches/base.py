@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fastes.errors import ProblemError
+from fastes.problems.pulse import Pulse, no_pulse
 from fastes.problems.spaces import Spaces
 from fastes.types import AnyArray, UInt32Array
-
-Pulse = Callable[[int], None]
-"""Called with the slot that is about to be stepped, so that a watchdog knows who does not come back."""
-
-
-def no_pulse(slot: int) -> None:
-    """For when nobody watches."""
 
 
 class EpisodeError(ProblemError):
@@ -124,7 +117,7 @@ class Batch(ABC):
             for slot in np.flatnonzero(self.active & ~finite.reshape(n, -1).all(axis=1)).tolist():
                 where = int(np.argmin(finite[slot]))
                 value = self.observations[slot].reshape(-1)[where]
-                self.fail(slot, f"element {where} of the observation is {value}")
+                self.fail(slot, f"gave what is not finite: element {where} of the observation is {value}")
         if not self._excused and self.spaces.outside(self.observations[self.active]):
             self._excused = True
             low, high = self.spaces.low, self.spaces.high

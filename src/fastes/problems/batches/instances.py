@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from fastes.problems.batches.base import Batch, no_pulse
+from fastes.problems.batches.base import Batch
+from fastes.problems.pulse import no_pulse
 from fastes.problems.spaces import Spaces
 from fastes.types import AnyArray, UInt32Array
 
@@ -83,6 +84,8 @@ class InstanceBatch(Batch):
         with np.errstate(over="ignore"):  # a return that is not finite fails its episode at the end
             self.returns[stepped] += self.rewards[stepped]
         self.steps[stepped] += np.uint32(1)
+        before = len(self.failures)
+        self.check()
         if over:
             self.active[over] = False
         if self.limit:
@@ -91,8 +94,6 @@ class InstanceBatch(Batch):
                 self._cut_off(slot)
             self.active[late] = False
             over += late.tolist()
-        before = len(self.failures)
-        self.check()
         if over or len(self.failures) > before:
             self._stale = True
             self._count()

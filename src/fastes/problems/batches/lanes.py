@@ -12,6 +12,7 @@ from fastes.errors import ProblemError
 from fastes.problems.batches.base import Batch
 from fastes.problems.batches.vector_infos import of_lane
 from fastes.problems.gym_environments import translated, translated_vector
+from fastes.problems.pulse import NOBODY
 from fastes.problems.spaces import Actions, Box, Discrete, MultiBinary, MultiDiscrete
 from fastes.types import AnyArray, UInt32Array
 
@@ -64,7 +65,7 @@ class Lanes(Batch):
         self._idle = idle(self.spaces.actions, self._lanes).astype(self._spaces_of_one[1].dtype)
 
     def step(self, actions: AnyArray) -> None:
-        """See `Batch.step`. The pulse is -1: nobody knows which lane is being stepped."""
+        """See `Batch.step`. Nobody knows which lane is being stepped."""
         self.started[:] = False
         self.rewards[:] = 0
         if not self.active.any():  # all of a window have failed
@@ -88,13 +89,14 @@ class Lanes(Batch):
         if infos:
             for slot in slots[ended].tolist():
                 self.infos[slot] = of_lane(infos, slot - self._first)
-        self.active[slots[ended]] = False
         for slot in slots[~sound].tolist():
             self.fail(slot, f"gave the reward {rewards[slot - self._first]}")
+        self.check()
+        self.active[slots[ended]] = False
         if not self.active.any():
             self._begin_window()
+            self.check()
         self._count()
-        self.check()
 
     def _begin(self, seeds: UInt32Array) -> None:
         self._seeds = seeds.copy()
@@ -130,7 +132,6 @@ class Lanes(Batch):
                 "Check problem.action."
             )
         taken[slots - self._first] = actions[slots]
-        self.pulse(-1)
         if self._disabled and self._over.any():
             self._call("reset", options={"reset_mask": self._over.copy()})
         self._prepare_step()
@@ -156,6 +157,7 @@ class Lanes(Batch):
 
     def _call(self, method: str, *arguments: Any, **named: Any) -> Any:
         """Raises ProblemError if the environment raises anything."""
+        self.pulse(NOBODY)
         try:
             return getattr(self._env, method)(*arguments, **named)
         except Exception as error:
