@@ -44,7 +44,10 @@ FAULTS: dict[str, tuple[Callable[[int], Any], str]] = {
     "step raises": (raises(), "raised OSError: gone"),
     "reset raises": (raises(0), "raised OSError: gone"),
     "reward": (gives(reward=float("nan")), "gave the reward nan"),
-    "nan": (gives(1, observation=np.array([0, 0, np.nan], np.float32)), "gave what is not finite: element 2 of the observation is nan"),
+    "nan": (
+        gives(1, observation=np.array([0, 0, np.nan], np.float32)),
+        "gave what is not finite: element 2 of the observation is nan",
+    ),
     "shape": (gives(observation=np.zeros(2, np.float32)), r"gave an observation of shape \(2,\), not \(3,\)"),
     "return": (lambda at: {"reward": 1.7e308}, "ended with the return inf"),
 }

@@ -381,7 +381,10 @@ def test_a_users_instance_is_not_closed() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "slot", "told"),
-    [("reward", 1, "gave the reward inf"), ("observation", 2, "gave what is not finite: element 0 of the observation is nan")],
+    [
+        ("reward", 1, "gave the reward inf"),
+        ("observation", 2, "gave what is not finite: element 0 of the observation is nan"),
+    ],
 )
 def test_what_is_not_finite_fails_an_episode(wrong: str, slot: int, told: str) -> None:
     batch = VectorEpisodes(Walk(3, wrong=wrong))
