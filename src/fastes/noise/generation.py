@@ -51,6 +51,10 @@ class Generation:
         )
         return made
 
+    def make(self, first: int, last: int, out: Float32Array) -> None:
+        """Writes the parameters of these members, from `first` to `last - 1`, to out: float32 [last - first, D]."""
+        (self if last - first == len(self) else self.part(first, last)).materialize(out)
+
     def member(self, i: int, out: Float32Array | None = None) -> Float32Array:
         """The parameters of the i-th of these members: float32 [D]."""
         made: Float32Array = self.part(i, i + 1).materialize(None if out is None else out[np.newaxis])[0]

@@ -6,8 +6,9 @@ Shapes: U members of a unit, E batches of each (its episodes), B samples of a ba
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,7 +25,7 @@ from fastes.problems.base import Outcome, Play, Problem, Session
 from fastes.problems.losses import LOSSES, OF_CLASSES
 from fastes.problems.pulse import NOBODY
 from fastes.problems.torch_data import Batches, Data, opened, portable
-from fastes.types import AnyArray, Float64Array, UInt32Array
+from fastes.types import AnyArray, Float32Array, Float64Array, UInt32Array
 
 BatchLoss = Callable[[torch.Tensor, torch.Tensor], Any]
 """outputs float32 [B, *outputs] and targets [B, *targets] of one member to a number, lower is better."""
@@ -177,10 +178,7 @@ class LossSession(Session):
                     which = [list(given).index(seed) for seed in seeds[:, episode].tolist()]
                     forward = self._forward(policy, members, tuple(pairs[0][0].shape[1:]))
                     if episode == 0:
-                        unit.materialize(forward.thetas)
-                        for place in play.left_out:
-                            forward.thetas[place] = unit.theta
-                        forward.load_(forward.thetas, play.draws)
+                        forward.load_made_(members, partial(_made, unit, play.left_out), play.draws)
                     returns[:, episode] = -self._losses(forward, pairs, which, unit)
         except FastesError:
             raise
@@ -260,6 +258,14 @@ class ObjectiveSession(Session):
 def _seeds(seeds: UInt32Array, batches: Batches) -> UInt32Array:
     """All samples are the same batch whatever the seed: then one episode is enough."""
     return np.zeros((len(seeds), 1), np.uint32) if batches.count == batches.source.size else seeds
+
+
+def _made(unit: Generation, left_out: Collection[int], first: int, last: int, out: Float32Array) -> None:
+    """Parameters of members, those of the centre for who is left out."""
+    unit.make(first, last, out)
+    for place in left_out:
+        if first <= place < last:
+            out[place - first] = unit.theta
 
 
 def _outcome(returns: Float64Array, play: Play, samples: int) -> Outcome:

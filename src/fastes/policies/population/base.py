@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -47,6 +48,10 @@ class Task:
     traits: Traits = Traits()
 
 
+Maker = Callable[[int, int, Float32Array], None]
+"""make(first, last, out) writes the parameters of members first to last - 1 to out, float32 [last - first, D]."""
+
+
 class Forward(ABC):
     """A policy applied to the observations of all members and episodes at once.
 
@@ -66,14 +71,24 @@ class Forward(ABC):
         """Raises BatchingError if this path cannot."""
         self.members, self.batch = task.members, task.batch
         self._shape = (task.members, task.batch, *task.observation_shape)
-        self._stacked = Stacked(task.policy, task.members)
+        self._task = task
         self._draws = np.zeros(task.members, np.uint32)
         self._count = 0  # members that are not padding
 
+    @cached_property
+    def _stacked(self) -> Stacked:
+        return Stacked(self._task.policy, self._task.members)
+
     @property
     def thetas(self) -> Float32Array:
-        """float32 [members, D], what the parameters are views of. Fill it and give it to `load_`: nothing is copied."""
+        """float32 [members, D], what the parameters are views of."""
         return self._stacked.array
+
+    def load_made_(self, count: int, make: Maker, draws: UInt32Array | None = None) -> None:
+        """Has the parameters of `count` members made where they are wanted, and resets all episodes; see `load_`."""
+        held = self.thetas[:count]
+        make(0, count, held)
+        self.load_(held, draws)
 
     def load_(self, thetas: Float32Array, draws: UInt32Array | None = None) -> None:
         """Takes parameters, float32 [1 to members, D], and resets all episodes.
@@ -87,15 +102,20 @@ class Forward(ABC):
             raise ValueError(
                 f"thetas must have shape [1 to {self.members}, {held.shape[1]}], not {list(thetas.shape)}."
             )
-        if draws is not None and draws.shape != (count,):
-            raise ValueError(f"draws must have shape [{count}], one for each of thetas, not {list(draws.shape)}.")
         if thetas.ctypes.data != held.ctypes.data:
             held[:count] = thetas
         held[count:] = held[0]
+        with one_thread(), torch.inference_mode():
+            self._stacked.refresh_()
+        self._begin_(count, draws)
+
+    def _begin_(self, count: int, draws: UInt32Array | None) -> None:
+        """All episodes of `count` members whose parameters are there. Raises ValueError for the shape of draws."""
+        if draws is not None and draws.shape != (count,):
+            raise ValueError(f"draws must have shape [{count}], one for each of thetas, not {list(draws.shape)}.")
         self._draws[:count] = 0 if draws is None else draws
         self._count = count
         with one_thread(), torch.inference_mode():
-            self._stacked.refresh_()
             self._loaded_()
         self.reset_()
 

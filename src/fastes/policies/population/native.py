@@ -5,8 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from fastes.kernels.arrays import aligned_empty
 from fastes.kernels.mlp import Mlp, MlpLayer
-from fastes.policies.population.base import BatchingError, Forward, Task
+from fastes.policies.population.base import BatchingError, Forward, Maker, Task
+from fastes.types import Float32Array, UInt32Array
+
+_TOGETHER = 2**18  # floats of members that are made before they are packed, 1 MiB
 
 
 class Native(Forward):
@@ -45,8 +49,22 @@ class Native(Forward):
             raise BatchingError(str(error).rstrip(".")) from error
         self.packed = self.mlp.packed(task.members)
 
-    def _loaded_(self) -> None:
-        self.mlp.pack(self._stacked.array, self.packed)
+    def load_(self, thetas: Float32Array, draws: UInt32Array | None = None) -> None:
+        """See `Forward.load_`."""
+        super().load_(thetas, draws)
+        self.mlp.pack(self.thetas, self.packed)
+
+    def load_made_(self, count: int, make: Maker, draws: UInt32Array | None = None) -> None:
+        """See `Forward.load_made_`: some members at a time, so that those of the unit are held once, packed."""
+        dim = self._task.policy.dim
+        together = min(count, max(2, _TOGETHER // dim))
+        made = aligned_empty((together, dim))
+        for first in range(0, count, together):
+            last = min(first + together, count)
+            make(first, last, made[: last - first])
+            self.mlp.pack(made[: last - first], self.packed[first:last])
+        self.packed[count:] = self.packed[0]
+        self._begin_(count, draws)
 
     def _forward(self, observations: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(self.mlp.forward(self.packed, observations.flatten(2).numpy()))
