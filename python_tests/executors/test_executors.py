@@ -18,8 +18,9 @@ from conformance.executors import ExecutorConformance, evaluated, evaluator_of, 
 from gymnasium import spaces
 
 from fastes.errors import ConfigError, ExecutorError, FastesError
+from fastes.evaluator import Evaluator
 from fastes.executors import EXECUTORS, Executor, ExecutorSettings, Inline, Local
-from fastes.policies import MLP
+from fastes.policies import MLP, build
 from fastes.problems import Function, Gym
 
 
@@ -205,3 +206,19 @@ def test_the_registry_makes_all_of_them() -> None:
     assert list(EXECUTORS.items()) == [("inline", Inline), ("local", Local)]
     for settings in EXECUTORS.values():
         assert isinstance(settings().create(), Executor)
+
+
+@pytest.mark.usefixtures("no_leftover_processes")
+def test_workers_without_a_unit_are_told() -> None:
+    problem = Function("sphere", dim=3)
+    executor = Local(workers=3).create()
+    executor.start(Evaluator(problem, build(problem.default_policy(), problem.interface(), 0)))
+    try:
+        assert executor.remarks(3) == []
+        assert executor.remarks(2) == [
+            "a generation has 2 work units, so 1 of 3 workers have nothing to do: lower unit_size."
+        ]
+        assert "is one work unit, so 2 of 3" in executor.remarks(1)[0]
+    finally:
+        executor.close()
+    assert Inline().create().remarks(1) == []

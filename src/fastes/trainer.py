@@ -111,7 +111,8 @@ class Trainer:
         try:
             executor.start(evaluator)  # before the reporters start threads, which a fork does not copy
             reporters.start(self._info(directory, progress, evaluator.policy.dim))
-            for note in notes:
+            units = -(-self.algorithm.members // self.unit_size)
+            for note in [*notes, *executor.remarks(units)]:
                 reporters.message(note)
             with interruptible() as interrupted:
                 generations = self._generations(progress, executor, evaluator, directory, reporters)

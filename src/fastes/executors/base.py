@@ -24,6 +24,10 @@ class Executor(ABC):
         Raises ProblemError or PolicyError as the evaluator does, ExecutorError when workers cannot go on.
         """
 
+    def remarks(self, units: int) -> list[str]:
+        """What the user should know, once started, of evaluating generations of so many units."""
+        return []
+
     @abstractmethod
     def close(self) -> None:
         """Ends workers and gives back what they held."""

@@ -133,6 +133,14 @@ class LocalExecutor(Executor):
                 unfinished -= 1
                 yield answer
 
+    def remarks(self, units: int) -> list[str]:
+        """See `Executor`."""
+        count = len(self._workers)
+        if units >= count:
+            return []
+        has = "is one work unit" if units == 1 else f"has {units} work units"
+        return [f"a generation {has}, so {count - units} of {count} workers have nothing to do: lower unit_size."]
+
     def close(self) -> None:
         """See `Executor`. Idle workers end by themselves, busy ones are told to."""
         for worker in self._workers:
