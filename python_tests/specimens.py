@@ -220,6 +220,15 @@ class Fragile(Chain):
         return super().step(action)
 
 
+class Halved(Chain):
+    """Raises in the third step of every episode in which action 1 would be wanted."""
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        if self.left == 3 and self.wanted == 1:
+            raise ZeroDivisionError("it broke")
+        return super().step(action)
+
+
 class Walk:
     """portable-es' protocol: a random walk that is pushed by the action."""
 

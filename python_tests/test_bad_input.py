@@ -125,7 +125,7 @@ ERRORS: dict[str, tuple[Tables, dict[str, Any], type[FastesError], list[str]]] =
         CHAIN,
         {"policy": {"kind": "specimens:Absent", "hidden": None}},
         PolicyError,
-        ["Absent", "PYTHONPATH"],
+        ["specimens:Absent", "has no attribute 'Absent'"],
     ),
     "policy with a missing argument": (
         CHAIN,

@@ -15,6 +15,7 @@ ONLY_IMPORTERS = {  # module: the files or folders that alone may import it
     "cupy": ["kernels/nvrtc.py"],
     "evosax": ["bench/peers/evosax.py"],
     "evotorch": ["bench/peers/evotorch.py", "bench/rollouts/peers/evotorch.py"],
+    "msgspec": ["executors/tcp"],
     "gymnax": ["bench/rollouts/peers/gymnax.py"],
     "gymnasium": ["problems/gym_environments.py"],
     "jax": ["bench/peers", "bench/rollouts/peers/gymnax.py"],

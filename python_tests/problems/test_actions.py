@@ -220,7 +220,7 @@ def test_a_users_function() -> None:
         (WIDE, "binned", {}, r"'binned' needs actions with bounds"),
         (BOX, "binned", {"bins": 1}, r"problem.bins must be at least 2, not 1"),
         (BOX, "squash", {}, r"must be one of auto, argmax, .*, or 'module:callable', not 'squash'"),
-        (BOX, "auto", {"size": 3}, r"action_size is for an action = 'module:callable' only"),
+        (BOX, "auto", {"size": 3}, r"action_size is for an action = 'module:callable', and"),
         (BOX, "numpy:no_such", {}, r"no_such"),
     ],
 )

@@ -78,8 +78,16 @@ def test_what_an_environment_gives_as_statistics() -> None:
 def test_images_of_channels(channels: int) -> None:
     infos = {0: {"statistics": {"a": np.zeros((2, 2, channels)), "b": np.zeros((2, 2, 2)), "c": np.zeros((2, 2))}}}
     assert {name: image.shape for name, image in EpisodeStatistics((), infos, (1, 1)).images().items()} == {
-        "a": (2, 2, channels)
+        "a": (2, 2, channels),
+        "c": (2, 2, 1),
     }
+
+
+def test_images_of_floats_and_with_channels_in_front() -> None:
+    infos = {0: {"statistics": {"a": np.full((2, 5), 0.7), "b": np.full((3, 2, 5), 9, np.uint8)}}}
+    images = EpisodeStatistics((), infos, (1, 1)).images()
+    assert (images["a"].shape, images["a"].dtype, images["a"].max()) == ((2, 5, 1), np.uint8, 178)
+    assert (images["b"].shape, images["b"].max()) == ((2, 5, 3), 9)
 
 
 @pytest.mark.parametrize("max_steps", [0, 3])

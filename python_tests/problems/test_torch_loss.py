@@ -25,6 +25,7 @@ from fastes.optim import Adam
 from fastes.policies import MLP, Interface, PolicySpec, build
 from fastes.problems.base import Outcome, Play
 from fastes.problems.losses import LOSSES
+from fastes.problems.pulse import IDLE, NOBODY
 from fastes.problems.torch_data import Batches, drawn_samples, opened
 from fastes.problems.torch_loss import Minus, TorchLoss
 
@@ -198,7 +199,7 @@ def test_who_is_left_out_and_the_watchdog(objective: Any) -> None:
     assert np.isnan(outcome.returns[[0, 3]]).all()
     assert outcome.failures == {0: "it hung", 3: "it hung too"}
     assert outcome.steps.tolist() == [0, 8, 8, 0, 8, 8]
-    assert pulses == ([-1] if objective is None else kept)
+    assert pulses == ([NOBODY, IDLE] if objective is None else kept)
 
 
 # --- data ------------------------------------------------------------------------------------------------------------

@@ -180,7 +180,7 @@ def test_the_summary(terminal: bool) -> None:
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.output.getvalue())
     for expected in (
         "interrupted after 50 generations",
-        "487.2 ± 12.5 over 20 episodes",
+        "487.2 ± 12.5 (standard deviation) over 20 episodes",
         "12,800",
         "6,400,000",
         "1:02:05",

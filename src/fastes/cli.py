@@ -12,10 +12,11 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastes.errors import ConfigError, FastesError, StorageError
+from fastes.errors import ConfigError, FastesError, ProblemError, StorageError
 
 if TYPE_CHECKING:
     from fastes.policies import Policy
@@ -116,6 +117,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from fastes import config
     from fastes.evaluator import Evaluator
     from fastes.policies import Policy
+    from fastes.problems import Rollouts
     from fastes.report.histogram import can_be_printed, histogram_lines
 
     if options.episodes < 1 or not 0 <= options.seed < 2**64:
@@ -124,13 +126,21 @@ def _evaluate(options: argparse.Namespace) -> None:
         )
     problem = config.problem(config.read_tables(options.run / "config.toml").get("problem", {}))
     policy = Policy(config.load_policy(options.run))
+    if isinstance(problem, Rollouts):
+        problem = replace(problem, forward="auto")  # the module that was exported may be another than was trained
     if options.render or options.video is not None:
         _show(options, problem, policy)
     evaluator = Evaluator(problem, policy)
     try:
-        returns = evaluator.evaluate_center(policy.theta(), options.seed, 0, options.episodes).returns[0]
+        outcome = evaluator.evaluate_center(policy.theta(), options.seed, 0, options.episodes)
     finally:
         evaluator.close()
+    returns = outcome.returns[0]
+    if outcome.failures:
+        if not np.isfinite(returns).any():
+            raise ProblemError(f"no episode could be played: the environment {outcome.failures[0]}.")
+        lost = options.episodes - len(returns)
+        print(f"{lost} of {options.episodes} episodes are left out: in one the environment {outcome.failures[0]}.")
     mean = f"mean {returns.mean():.4g}"
     if len(returns) == 1:  # a function's value is the same every time
         print(f"1 episode: {mean}")
@@ -169,6 +179,8 @@ def _replay(options: argparse.Namespace) -> None:
     from fastes import config
     from fastes.run_directory import replay
 
+    if options.journal.is_dir():
+        options.journal /= "journal.bin"
     directory = options.journal.parent
     algorithm = config.algorithm(config.read_tables(directory / "config.toml"))
     state = replay(options.journal, algorithm, options.generation, lambda text: print(text, file=sys.stderr))
@@ -229,7 +241,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--shown", type=int, default=1, metavar="N", help="how many of them (default 1)")
 
     replay = add("replay", _replay, "Make the parameters of a run again from its journal, to the bit.")
-    replay.add_argument("journal", type=Path, metavar="JOURNAL", help="the run's journal.bin")
+    replay.add_argument("journal", type=Path, metavar="JOURNAL", help="the run's journal.bin, or the run's directory")
     replay.add_argument("--generation", type=int, metavar="G", help="after this many generations (default: all)")
     replay.add_argument("--out", type=Path, metavar="FILE", help="write theta there as safetensors")
 

@@ -19,7 +19,7 @@ from fastes.description import PYTHON
 from fastes.errors import ConfigError, FastesError
 from fastes.executors import EXECUTORS, ExecutorSettings
 from fastes.optim import OPTIMIZERS, Optimizer
-from fastes.policies import POLICIES, PolicySpec, build
+from fastes.policies import POLICIES, Interface, PolicySpec, build
 from fastes.policies.build import imported
 from fastes.problems import PROBLEMS, Problem
 from fastes.run_settings import Evaluation, Output
@@ -112,6 +112,7 @@ def load_policy(directory: str | Path, module: nn.Module | None = None) -> nn.Mo
     """The trained policy of a run's directory, in evaluation mode.
 
     module: where to put the weights; needed only when the run's policy was a Python object, which no file can name.
+    Normalisation of observations is put around it, as it was in the run.
 
     Raises StorageError if there is no policy, ConfigError or PolicyError if it cannot be made from the configuration.
     """
@@ -120,7 +121,9 @@ def load_policy(directory: str | Path, module: nn.Module | None = None) -> nn.Mo
         tables = policy_tables(path)
         spec, arguments = _policy(tables["policy"])
         assert spec is not None  # policy.json names the one that was trained
-        module = build(spec, problem(tables["problem"]).interface(), 0, arguments).module
+        seen = tables.get("interface")
+        interface = problem(tables["problem"]).interface() if seen is None else Interface(tuple(seen[0]), seen[1])
+        module = build(spec, interface, 0, arguments).module
         module = copy.deepcopy(module)  # parameters of their own, not views of one vector
     return load_weights(module, path)
 
@@ -166,14 +169,14 @@ def _of_kind(registry: Mapping[str, type], table: dict[str, Any], where: str, **
             f"{where}.kind must be one of {', '.join(registry)}{extra}, not {kind!r}.{_hint(kind, registry)}"
         )
     values = {key: value for key, value in table.items() if key != "kind"}
-    return _settings(registry[kind], values, where, **others)
+    return _settings(registry[kind], values, where, kind, **others)
 
 
-def _settings(cls: type[Any], table: dict[str, Any], where: str, **others: Any) -> Any:
+def _settings(cls: type[Any], table: dict[str, Any], where: str, kind: str = "", **others: Any) -> Any:
     """An instance of a settings dataclass from a table, keys and types checked."""
     hints = typing.get_type_hints(cls)
     known = [field.name for field in dataclasses.fields(cls) if field.name not in others and field.name != "optimizer"]
-    _check_keys(table, known, where)
+    _check_keys(table, known, where, kind)
     values = {key: _value(hints[key], value, f"{where}.{key}") for key, value in table.items()}
     return _call(cls, values | others, where)
 
@@ -182,7 +185,7 @@ def _check_named(value: Any, path: str) -> None:
     if isinstance(value, str) and value.startswith(PYTHON):
         raise ConfigError(
             f"{path} = {value!r}: the run was made in Python from an object that no file can name. "
-            "Go on with it from Python, with the same object."
+            "Go on with it from Python, with the same object; load_policy takes the module as its second argument."
         )
     if isinstance(value, dict):
         for key, item in value.items():
@@ -201,11 +204,12 @@ def _call(factory: Callable[..., Any], arguments: dict[str, Any], where: str) ->
         raise ConfigError(f"[{where}]: {str(error).removesuffix('.')}.") from error
 
 
-def _check_keys(table: dict[str, Any], known: Sequence[str], where: str) -> None:
+def _check_keys(table: dict[str, Any], known: Sequence[str], where: str, kind: str = "") -> None:
     for key in table:
         if key not in known:
             path = f"{where}.{key}" if where else key
-            valid = f"The keys of {f'[{where}]' if where else 'a configuration'} are {', '.join(known)}."
+            place = f"[{where}]{f' of kind {kind}' if kind else ''}" if where else "a configuration"
+            valid = f"The keys of {place} are {', '.join(known)}." if known else f"{place} has no other keys."
             raise ConfigError(f"unknown key {path}.{_hint(key, known)} {valid}")
 
 
@@ -222,7 +226,7 @@ def _value(hint: Any, value: Any, path: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
         for option in arguments:
-            if option is type(None) or (typing.get_origin(option) is not None and not _is_tuple(option)):
+            if option is type(None) or typing.get_origin(option) not in (None, tuple, dict):
                 continue  # what TOML cannot hold, such as a callable
             try:
                 return _value(option, value, path)

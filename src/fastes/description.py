@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from fastes import kernels
+
 PYTHON = "python: "
 """Begins the value of a setting that was a Python object and cannot be read back from a file."""
 
@@ -38,6 +40,8 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return f"{_named(value)} {kernels.digest(np.ascontiguousarray(value))}"
     return _named(value)
 
 

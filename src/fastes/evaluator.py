@@ -14,7 +14,7 @@ from fastes.noise import Generation, environment_seeds, evaluation_seeds, member
 from fastes.policies import Policy
 from fastes.problems import Outcome, Play, Problem, Session
 from fastes.problems.pulse import Pulse, no_pulse
-from fastes.types import Float32Array
+from fastes.types import Float32Array, Float64Array
 
 
 @dataclass(slots=True)
@@ -102,16 +102,28 @@ class Evaluator:
         center = Generation(
             seed, generation, theta, np.zeros(1, np.uint32), np.zeros(1, np.float32), conditions=conditions
         )
-        draws = member_seeds(seed, generation, 0, 1)
-        play = Play(evaluation_seeds(seed, generation, episodes)[np.newaxis], draws)
         if self._center_session is None:
             problem = self.problem.for_evaluation()
             self._center_session = self._opened() if problem == self.problem else problem.open()
-        outcome = self._outcome(self._center_session, center, play)
-        if not outcome.failures:
-            return outcome
-        sound = outcome.returns[:, ~np.isnan(outcome.returns[0])]
-        return replace(outcome, returns=sound) if sound.size else outcome
+        seeds = evaluation_seeds(seed, generation, episodes)[np.newaxis]
+        parts = [
+            self._outcome(
+                self._center_session,
+                center,
+                Play(seeds[:, first : first + self.unit_size], member_seeds(seed, generation, first, 1)),
+            )
+            for first in range(0, episodes, self.unit_size)
+        ]
+        failures = dict(item for part in parts for item in part.failures.items())
+        returns = np.concatenate([part.returns for part in parts], axis=1)
+        if failures and not np.isnan(returns).all():
+            returns = returns[:, ~np.isnan(returns[0])]
+        steps = sum(part.steps for part in parts)
+        names = dict.fromkeys(name for part in parts for name in part.statistics)
+        statistics = {
+            name: _mean([part.statistics[name] for part in parts if name in part.statistics]) for name in names
+        }
+        return Outcome(returns, np.asarray(steps), statistics=statistics, images=parts[0].images, failures=failures)
 
     def close(self) -> None:
         """Closes the sessions."""
@@ -137,3 +149,9 @@ class Evaluator:
             torch.set_rng_state(generator)
             if threads != 1:
                 torch.set_num_threads(threads)
+
+
+def _mean(values: list[Float64Array]) -> Float64Array:
+    """Of parts of nearly the same size, without what is missing."""
+    there = [value for value in values if not np.isnan(value).any()]
+    return np.mean(there, axis=0) if there else values[0]

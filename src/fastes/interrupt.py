@@ -6,23 +6,29 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
+
+_ONCE_S = 0.5
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
     """Within, the first Ctrl-C or SIGTERM is remembered, and the second ends at once. Gives whether there was one."""
-    received = False
+    received, at = False, 0.0
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False  # only the main thread may handle signals
         return
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        nonlocal received
+        nonlocal received, at
         if received:
+            # `timeout` and some schedulers tell the process, and then its group: that is once.
+            if number == signal.SIGTERM and time.monotonic() - at < _ONCE_S:
+                return
             raise KeyboardInterrupt
-        received = True
+        received, at = True, time.monotonic()
         # Not by print or a reporter: the signal may have come in the middle of one.
         with contextlib.suppress(OSError):
             os.write(2, b"\nStopping after this generation; once more stops at once.\n")

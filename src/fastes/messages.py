@@ -92,7 +92,10 @@ def _with_worst(fitness: Float32Array, failures: Mapping[int, str]) -> Float32Ar
     others = fitness[~failed & np.isfinite(fitness)]
     if not others.size:
         member, why = next(iter(failures.items()))
-        raise ProblemError(f"no member of the generation could be evaluated. The environment of member {member} {why}.")
+        raise ProblemError(
+            f"no member of the generation could be evaluated. The environment of member {member} {why}. "
+            "All members face the same episodes unless problem.common_seeds is false."
+        )
     fitness[failed] = others.min()
     return fitness
 

@@ -22,7 +22,7 @@ from fastes.version import VERSION
 Status = Literal["finished", "interrupted", "failed"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Result:
     """policy: the trained module; progress: the last state with what it took; returns: float64 [E], of the final
     policy's fresh episodes, None if the run was interrupted; directory: what was written, None for nothing.
@@ -33,6 +33,14 @@ class Result:
     progress: Progress
     returns: Float64Array | None
     directory: Path | None
+
+    def __repr__(self) -> str:
+        """In one line."""
+        mean = "" if self.evaluation_mean is None else f", evaluation_mean={self.evaluation_mean:.6g}"
+        return (
+            f"Result(status={self.status!r}, generations={self.state.generation}{mean}, digest={self.digest!r}, "
+            f"directory={None if self.directory is None else str(self.directory)!r})"
+        )
 
     @property
     def state(self) -> State:

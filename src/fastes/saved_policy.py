@@ -13,16 +13,26 @@ import safetensors.torch
 from torch import nn
 
 from fastes.errors import StorageError
+from fastes.policies import Interface
 from fastes.policies.normalised import Normalised, normalised
 from fastes.storage import sync_folder, write_json
 
 
-def save_policy(directory: Path, module: nn.Module, config: dict[str, Any], digest: str) -> Path:
-    """Writes policy.safetensors (parameters and buffers by name) and policy.json. Raises StorageError."""
+def save_policy(
+    directory: Path, module: nn.Module, config: dict[str, Any], digest: str, interface: Interface | None = None
+) -> Path:
+    """Writes policy.safetensors (parameters and buffers by name) and policy.json. Raises StorageError.
+
+    interface: what the module sees and gives, so that the environment is not needed to load it.
+    """
     path, description = directory / "policy.safetensors", directory / "policy.json"
     temporary = path.with_name(path.name + ".tmp")
     tables = {key: config[key] for key in ("seed", "problem", "policy")}
-    write_json(description, tables | {"module": type(module).__name__, "digest": digest})
+    normalises = isinstance(module, Normalised)
+    kind = type(module.module if isinstance(module, Normalised) else module).__name__
+    if interface is not None:
+        tables["interface"] = [list(interface.observation_shape), interface.action_size]
+    write_json(description, tables | {"module": kind, "normalised": normalises, "digest": digest})
     try:
         safetensors.torch.save_model(module, str(temporary))
         shutil.copymode(description, temporary)  # safetensors makes its files private
@@ -49,7 +59,8 @@ def load_weights(module: nn.Module, directory: Path) -> nn.Module:
     """
     path = directory / "policy.safetensors"
     try:
-        module = _wrapped(module, path)
+        if policy_tables(directory).get("normalised"):
+            module = _normalised(module, path)
         safetensors.torch.load_model(module, str(path))
     except (OSError, safetensors.SafetensorError, RuntimeError) as error:
         raise StorageError(
@@ -58,10 +69,8 @@ def load_weights(module: nn.Module, directory: Path) -> nn.Module:
     return module.eval()
 
 
-def _wrapped(module: nn.Module, path: Path) -> nn.Module:
+def _normalised(module: nn.Module, path: Path) -> nn.Module:
     with safetensors.safe_open(path, "pt") as file:
-        if not Normalised.BUFFERS.issubset(file.keys()) or Normalised.BUFFERS.issubset(module.state_dict()):
-            return module
         return normalised(module, file.get_tensor("mean").numpy(), file.get_tensor("scale").numpy())
 
 

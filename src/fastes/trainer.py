@@ -32,6 +32,13 @@ from fastes.saved_policy import save_policy
 from fastes.types import Float32Array, Metrics
 from fastes.version import VERSION
 
+_EXAMPLES = {
+    "problem": 'problems.Gym("CartPole-v1")',
+    "algorithm": "algorithms.OpenAIES(population=128)",
+    "evaluation": "fastes.Evaluation(every=5, episodes=20)",
+}
+_FREE = ("problem.on_error", "problem.statistics")  # what a resumed run may change, since no result depends on it
+
 
 @dataclass(kw_only=True)
 class Trainer:
@@ -112,6 +119,8 @@ class Trainer:
             executor.start(evaluator)  # before the reporters start threads, which a fork does not copy
             reporters.start(self._info(directory, progress, evaluator.policy.dim))
             units = -(-self.algorithm.members // self.unit_size)
+            if progress.state.generation >= self.generations:
+                notes.append(f"all {self.generations} generations are done: ask for more generations to go on.")
             for note in [*notes, *executor.remarks(units)]:
                 reporters.message(note)
             with interruptible() as interrupted:
@@ -151,7 +160,7 @@ class Trainer:
         # What fixes the run's digest: a resumed run has to have the same.
         header["unit_size"] = self.unit_size
         for table in ("problem", "policy", "algorithm", "optimizer"):
-            header |= {f"{table}.{key}": value for key, value in config[table].items()}
+            header |= {f"{table}.{key}": v for key, v in config[table].items() if f"{table}.{key}" not in _FREE}
         if self.resume is not None and holds_run(self.resume):
             return RunDirectory.resume(self.resume, self.algorithm, config, header, self.output.keep, note)
         directory = RunDirectory.create(self.resume or self.output.dir, config, header, state, self.output.keep)
@@ -214,13 +223,14 @@ class Trainer:
         path = None if directory is None else directory.path
         result = Result("finished" if finished else "interrupted", module, progress, returns, path)
         if path is not None:
-            save_policy(path, module, self.config(), result.digest)
+            save_policy(path, module, self.config(), result.digest, interface)
             write_result(path, result.status, progress, returns)
         return result
 
     def _info(self, directory: RunDirectory | None, progress: Progress, dim: int) -> RunInfo:
         config = self.config()
-        subject = config["problem"].get("env") or config["problem"].get("function") or config["problem"]["kind"]
+        problem = config["problem"]
+        subject = getattr(self.problem, "subject", None) or problem.get("function") or problem["kind"]
         return RunInfo(
             directory=None if directory is None else directory.path,
             title=f"{subject} · {config['algorithm']['kind']}",
@@ -275,15 +285,24 @@ def train(
     evaluation: Evaluation | None = None,
     reporters: Sequence[Reporter] | None = None,
     resume: str | Path | None = None,
+    unit_size: int = 64,
 ) -> Result:
     """Trains a policy on a problem and gives the `Result`; fitness is maximised.
 
     policy: an nn.Module, settings such as `policies.MLP`, a class, a factory or "module:callable"; None for the
     problem's own; executor: "inline", "local", or settings of one; output: directory to write the run to, None for
-    none; reporters: None for the console.
+    none; reporters: None for the console; resume: directory of a run to go on with; unit_size: members that are
+    evaluated together, by one process.
 
     Raises a FastesError with what is wrong and what to do.
     """
+    for name, value, kind in (
+        ("problem", problem, Problem),
+        ("algorithm", algorithm or OpenAIES(), Algorithm),
+        ("evaluation", evaluation or Evaluation(), Evaluation),
+    ):
+        if not isinstance(value, kind):
+            raise ConfigError(f"{name} must be an object such as {_EXAMPLES[name]}, not {value!r}.")
     if isinstance(executor, str):
         if executor not in EXECUTORS:
             raise ConfigError(f"executor must be one of {', '.join(EXECUTORS)}, not {executor!r}.")
@@ -305,5 +324,6 @@ def train(
         evaluation=evaluation or Evaluation(),
         reporters=reporters,
         resume=None if resume is None else Path(resume),
+        unit_size=unit_size,
     )
     return trainer.run()

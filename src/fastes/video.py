@@ -7,6 +7,7 @@ import copy
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from fastes.policies import Policy
 from fastes.policies.population.base import one_thread
 from fastes.problems import Gym, Problem
 from fastes.problems.actions import decoder
-from fastes.problems.gym_environments import make, translated
+from fastes.problems.gym_environments import translated
 from fastes.types import AnyArray
 
 RenderMode = Literal["rgb_array", "human"]
@@ -41,8 +42,11 @@ class Watched:
             raise ConfigError(f"a problem of kind {type(problem).__name__} has no episodes to look at.")
         if render_mode == "human":
             _check_display()
+        else:
+            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws into memory, and looks for no display
         # The compiled environments cannot be drawn: this is Gymnasium's own.
-        self._env = make(problem.env, problem.env_args | {"render_mode": render_mode}, problem.wrappers)
+        shown = replace(problem, env_args=problem.env_args | {"render_mode": render_mode}, native=None, vector=False)
+        self._env = shown.make()
         offered = (getattr(self._env, "metadata", None) or {}).get("render_modes", [])
         if render_mode not in offered:
             with contextlib.suppress(Exception):  # it may be anything that a factory gave

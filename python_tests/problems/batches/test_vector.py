@@ -20,10 +20,9 @@ from fastes.noise import Generation
 from fastes.policies import MLP, build
 from fastes.problems import Gym
 from fastes.problems.batches.base import Batch, EpisodeError
-from fastes.problems.batches.lanes import idle
 from fastes.problems.batches.vector import VectorEpisodes
 from fastes.problems.batches.vector_infos import of_lane
-from fastes.problems.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Outputs
+from fastes.problems.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Outputs, idle
 
 SEEDS = np.array([3, 2**32 - 1, 7, 100, 5, 4, 3, 9], np.uint32)
 MODES = list(AutoresetMode)

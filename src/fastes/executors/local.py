@@ -105,7 +105,7 @@ class LocalExecutor(Executor):
         """See `Executor`."""
         np.copyto(self._theta, generation.theta)  # all workers are idle between generations
         waiting = self._evaluator.units(generation)[::-1]
-        deaths: dict[int, int] = {}
+        deaths: dict[int, list[int]] = {}  # by a unit's first member: whose environment it was each time
         unfinished = len(waiting)
         self._left_out.clear()
         patience = min(self._settings.watchdog_s / 4, 1.0) or None
@@ -168,7 +168,7 @@ class LocalExecutor(Executor):
                 self._memory,
                 theirs,
                 inherited if forked else [],
-                position if self._settings.watchdog_s else None,
+                position if self._settings.watchdog_s or self._evaluator.problem.forgives_errors else None,
             ),
             name="fastes-worker",
             daemon=True,
@@ -215,17 +215,27 @@ class LocalExecutor(Executor):
         self._left_out.setdefault(unit.first, {})[member] = why
         return self._replaced(worker)
 
-    def _count_death(self, worker: _Worker, deaths: dict[int, int]) -> None:
-        """Counts a worker's death for its unit. Raises ExecutorError if that unit has ended too many."""
+    def _count_death(self, worker: _Worker, deaths: dict[int, list[int]]) -> None:
+        """Counts a worker's death for its unit, and whose environment it was in.
+
+        A unit that has ended too many is left without the member at which all of them ended, where that is forgiven.
+        Raises ExecutorError otherwise.
+        """
         unit = worker.unit
         assert unit is not None
         worker.process.join()
-        deaths[unit.first] = deaths.get(unit.first, 0) + 1
-        if deaths[unit.first] >= self._settings.max_deaths:
+        members = deaths.setdefault(unit.first, [])
+        members.append(worker.watch.member)
+        if len(members) >= self._settings.max_deaths:
+            if self._evaluator.problem.forgives_errors and len(set(members)) == 1 and members[0] >= 0:
+                why = f"ended its process {len(members)} times (exit code {worker.process.exitcode})"
+                self._left_out.setdefault(unit.first, {})[members[0]] = why
+                members.clear()
+                return
             method = self._context.get_start_method()
             guard = "" if method == "fork" else f"With start method {method!r} {_GUARD} "
             raise ExecutorError(
-                f"{deaths[unit.first]} worker processes died while evaluating members {unit.first} to "
+                f"{len(members)} worker processes died while evaluating members {unit.first} to "
                 f"{unit.first + len(unit) - 1} of generation {unit.index} (the last with exit code "
                 f"{worker.process.exitcode}; -9 is often the system running out of memory). {guard}"
                 'Try fewer executor.workers, or executor = "inline" to see what happens.'

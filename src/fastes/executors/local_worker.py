@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import signal
 import traceback
 from dataclasses import dataclass
@@ -54,6 +55,8 @@ def work(evaluator: Evaluator, memory: Any, connection: Connection, inherited: l
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the coordinator's handler, which a fork has too
     for other in inherited:
         other.close()
+    # An environment may start processes of its own, which multiprocessing refuses to those that it ends at its exit.
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
     kernels.set_num_threads(1)  # one core each: the processes are the parallelism
     theta = np.frombuffer(memory, dtype=np.float32)
     watched = no_pulse if position is None else pulse(position)

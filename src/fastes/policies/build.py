@@ -90,9 +90,12 @@ def imported(path: str, error_type: type[Exception]) -> Any:
         found: Any = importlib.import_module(module_name)
         for part in name.split("."):
             found = getattr(found, part)
-    except Exception as error:  # a module may raise anything while it is imported
+    except ModuleNotFoundError as error:
         raise error_type(
             f"{path!r} cannot be imported: {type(error).__name__}: {error}. Run where {module_name} can be found, or "
             "add it to PYTHONPATH."
         ) from error
+    except Exception as error:  # a module may raise anything while it is imported
+        reason = f"{type(error).__name__}: {str(error).removesuffix('.')}"
+        raise error_type(f"{path!r} cannot be imported: {reason}.") from error
     return found

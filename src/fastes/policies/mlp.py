@@ -37,6 +37,11 @@ class MLP(Factory):
             raise ValueError(f"mlp: hidden widths must be above 0, not {self.hidden}.")
         if self.activation not in _ACTIVATIONS:
             raise ValueError(f"mlp: activation must be one of {', '.join(_ACTIVATIONS)}, not {self.activation!r}.")
+        if interface.action_size == 0:
+            raise ValueError(
+                "mlp: this environment does not tell how many outputs it needs: set problem.action_size, or "
+                "action_size in its class."
+            )
         if interface.observation_size == 0:
             raise ValueError("mlp: this problem shows a policy nothing. Leave [policy] out, or use kind = 'vector'.")
         widths = (interface.observation_size, *self.hidden, interface.action_size)

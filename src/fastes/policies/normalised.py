@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +18,6 @@ class Normalised(nn.Module):
     mean, scale: buffers, float32 [*observation_shape]; clip: buffer, float32 [], infinite for no clipping.
     """
 
-    BUFFERS: ClassVar = frozenset({"mean", "scale", "clip"})
-
     mean: torch.Tensor
     scale: torch.Tensor
     clip: torch.Tensor
@@ -30,6 +28,7 @@ class Normalised(nn.Module):
         self.module = module
         self.register_buffer("mean", torch.from_numpy(np.array(mean)))
         self.register_buffer("scale", torch.from_numpy(np.array(scale)))
+        self.constant_state = getattr(module, "constant_state", False)
         self.register_buffer("clip", torch.tensor(clip or math.inf, dtype=torch.float32))
 
     def forward(self, observation: torch.Tensor, *state: Any) -> Any:

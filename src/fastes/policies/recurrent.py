@@ -42,6 +42,11 @@ class Recurrent(Factory):
             raise ValueError(f"recurrent: hidden must be one width above 0 or more, not {self.hidden}.")
         if self.cell not in _CELLS:
             raise ValueError(f"recurrent: cell must be one of {', '.join(_CELLS)}, not {self.cell!r}.")
+        if interface.action_size == 0:
+            raise ValueError(
+                "recurrent: this environment does not tell how many outputs it needs: set problem.action_size, or "
+                "action_size in its class."
+            )
         if interface.observation_size == 0:
             raise ValueError(
                 "recurrent: this problem shows a policy nothing. Leave [policy] out, or take kind 'vector'."

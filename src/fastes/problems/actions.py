@@ -52,8 +52,13 @@ def decoder(actions: Actions, how: str | ActionFunction = "auto", bins: int = 5,
     if callable(how) or ":" in how:
         function = imported(how, ProblemError) if isinstance(how, str) else how
         return _called(function, size or _MAKERS[type(actions)]["auto"](actions, bins).outputs)
-    if size:
-        raise ProblemError("problem.action_size is for an action = 'module:callable' only: leave it out.")
+    if size and isinstance(actions, Outputs) and actions.size in (0, size):
+        actions = Outputs(size)
+    elif size:
+        raise ProblemError(
+            "problem.action_size is for an action = 'module:callable', and for environments that do not tell how many "
+            "outputs they need: leave it out."
+        )
     if how not in get_args(Action):
         known = ", ".join(get_args(Action))
         raise ProblemError(f"problem.action must be one of {known}, or 'module:callable', not {how!r}.")
@@ -116,8 +121,10 @@ def _clipped(box: Box, bins: int) -> Decoder:
     low, high = box.low, box.high
 
     def decode(outputs: Float32Array, drawn: Float64Array) -> AnyArray:
-        clipped: AnyArray = np.clip(outputs.reshape(-1, *box.shape), low, high).astype(low.dtype, copy=False)
-        return clipped
+        clipped: AnyArray = np.clip(outputs.reshape(-1, *box.shape), low, high)
+        if low.dtype.kind in "iu":
+            clipped = np.rint(clipped)
+        return clipped.astype(low.dtype, copy=False)
 
     return Decoder(box.size, decode, plain=box)
 

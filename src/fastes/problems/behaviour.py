@@ -58,8 +58,10 @@ class Recorder(ABC):
         return type(self).look is Recorder.look
 
 
-def recorder(kind: str | BehaviourFunction, samples: int) -> Recorder | None:
-    """The recorder of a kind; None for "none". samples: observations of a trajectory. Raises ProblemError."""
+def recorder(kind: str | BehaviourFunction, samples: int, max_steps: int = 0) -> Recorder | None:
+    """The recorder of a kind; None for "none". samples: observations of a trajectory; max_steps: of an episode, where
+    the environment itself does not cut it off before, 0 for none. Raises ProblemError.
+    """
     if callable(kind) or ":" in kind:
         return _Called(imported(kind, ProblemError) if isinstance(kind, str) else kind)
     if kind not in get_args(Behaviour):
@@ -68,7 +70,7 @@ def recorder(kind: str | BehaviourFunction, samples: int) -> Recorder | None:
     if samples < 1:
         raise ProblemError(f"problem.behaviour_samples must be at least 1, not {samples}.")
     return {"final_observation": _FinalObservation, "final_position": _FinalPosition}.get(
-        kind, lambda: _Trajectory(samples) if kind == "trajectory" else None
+        kind, lambda: _Trajectory(samples, max_steps) if kind == "trajectory" else None
     )()
 
 
@@ -93,18 +95,22 @@ class _FinalPosition(Recorder):
 
 
 class _Trajectory(Recorder):
-    """Observations at equal distances over the longest episode that there may be; after the end, the last one."""
+    """Observations at equal distances over the longest episode that there may be; after the end, the last one.
 
-    def __init__(self, samples: int) -> None:
-        self._samples = samples
+    A cutoff that grows does not count: behaviours of different generations are compared.
+    """
+
+    def __init__(self, samples: int, max_steps: int) -> None:
+        self._samples, self._max_steps = samples, max_steps
 
     def begin(self, batch: Batch) -> None:
-        if batch.limit == 0:
+        longest = min((steps for steps in (self._max_steps, batch.longest) if steps), default=0)
+        if longest == 0:
             raise ProblemError(
                 "problem.behaviour = 'trajectory' needs a longest episode: this environment has no limit of its own, "
                 "so set problem.max_steps."
             )
-        self._marks = np.ceil(np.arange(1, self._samples + 1) * batch.limit / self._samples).astype(np.int64)
+        self._marks = np.ceil(np.arange(1, self._samples + 1) * longest / self._samples).astype(np.int64)
         n = batch.active.size
         self._seen = np.zeros((n, self._samples, batch.observations[0].size), np.float32)
         self._steps = np.zeros(n, np.uint32)

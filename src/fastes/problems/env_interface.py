@@ -14,6 +14,7 @@ import numpy as np
 
 from fastes.errors import ProblemError
 from fastes.problems.spaces import Outputs, Spaces
+from fastes.problems.statistics import as_image
 from fastes.types import AnyArray
 
 _METHODS = ("step", "randomize", "reset", "eval")
@@ -104,25 +105,15 @@ def _state(given: Any) -> AnyArray:
         ) from error
 
 
-def _statistics(told: Mapping[str, Any]) -> dict[str, Any]:
+def _statistics(told: Mapping[str, Any] | None) -> dict[str, Any]:
     """Numbers, and images uint8 [height, width, channels], by name. Raises ProblemError for what is neither."""
     found: dict[str, Any] = {}
-    for name, value in told.items():
+    for name, value in (told or {}).items():
         if name in ("scalars", "images") and isinstance(value, Mapping):
             found |= _statistics(value)
             continue
         array = _array(value)
         if array.dtype.kind not in "biuf" or (array.size != 1 and array.ndim not in (2, 3)):
             raise ProblemError(f"eval() of an EnvInterface gave {name} = {value!r}, neither a number nor an image.")
-        found[name] = float(array.reshape(())) if array.size == 1 else _image(array)
+        found[name] = float(array.reshape(())) if array.size == 1 else as_image(array)
     return found
-
-
-def _image(image: AnyArray) -> AnyArray:
-    if image.dtype.kind == "f":
-        image = np.rint(np.clip(image, 0.0, 1.0) * 255.0)
-    if image.ndim == 2:
-        image = image[:, :, np.newaxis]
-    elif image.shape[2] not in (1, 3, 4) and image.shape[0] in (1, 3, 4):
-        image = image.transpose(1, 2, 0)
-    return image.astype(np.uint8)

@@ -22,15 +22,15 @@ class Gym(Rollouts):
 
     env: an environment id, a factory, or "module:callable" naming one, which gives a gymnasium.Env, an `EnvInterface`
     or, with vector, a gymnasium.vector.VectorEnv; a VectorEnv may be given as it is; env_args: keyword arguments of
-    either; wrappers: functions from an environment to an environment, or "module:callable" naming them, the first
-    innermost; vector: environments that step many episodes in one call: the id's own, or the factory's, which is called
-    with num_envs;
+    either; wrappers: functions from an environment to an environment, or "module:callable" naming them, or dicts of a
+    `wrapper` and its keyword arguments, the first innermost; vector: environments that step many episodes in one call:
+    the id's own, or the factory's, which is called with num_envs;
     native: play the compiled environment of `fastes.envs`; None where there is one and neither env_args nor wrappers.
     """
 
     env: str | Callable[..., Any] = "CartPole-v1"
     env_args: dict[str, Any] = field(default_factory=dict)
-    wrappers: tuple[str | Callable[..., Any], ...] = ()
+    wrappers: tuple[str | dict[str, Any] | Callable[..., Any], ...] = ()
     vector: bool = False
     native: bool | None = None
 
@@ -43,11 +43,18 @@ class Gym(Rollouts):
                 "problem.wrappers are for single environments: wrap the vector environment in a factory, or leave "
                 "problem.vector out."
             )
-        if self.native and not self._has_native:
-            given = f" with {self.env_args}" if self.env_args else ""
+        if not (isinstance(self.env, str) or callable(self.env) or hasattr(self.env, "num_envs")):
             raise ProblemError(
-                f"problem.native = true needs one of {', '.join(NATIVE)} without env_args, wrappers and vector, not "
-                f"{self.env!r}{given}. Leave native out for any other environment."
+                f"problem.env must be an id, a class or a factory, not an object of type {type(self.env).__name__}: "
+                "many are played side by side, so give what makes one."
+            )
+        if self.native and self.env in NATIVE and not self._has_native:
+            given = ", ".join(name for name in ("env_args", "wrappers", "vector") if getattr(self, name))
+            raise ProblemError(f"problem.native = true does not go with {given}: leave one of them out.")
+        if self.native and not self._has_native:
+            raise ProblemError(
+                f"problem.native = true needs one of {', '.join(NATIVE)}, not {self.env!r}. Leave native out for any "
+                "other environment."
             )
 
     @property
@@ -67,7 +74,7 @@ class Gym(Rollouts):
 
     def make(self) -> Any:
         """A new environment. Raises ProblemError if it does not exist or cannot be made."""
-        assert isinstance(self.env, str) or callable(self.env)
+        assert isinstance(self.env, str) or callable(self.env)  # as was checked
         return make(self.env, self.env_args, self.wrappers)
 
     def remarks(self) -> list[str]:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 Encoder = Callable[[Any], AnyArray]
 """From an observation of the environment to a float32 array."""
 
-Wrapper = str | Callable[..., Any]
-"""A class or function from an environment to an environment, or "module:callable" naming one."""
+Wrapper = str | dict[str, Any] | Callable[..., Any]
+"""A class or function from an environment to an environment, or "module:callable" naming one; or a dict that names it
+as `wrapper`, beside keyword arguments for it."""
 
 BatchEncoder = Callable[[Any], AnyArray]
 """From the observations of k environments, as a vector environment gives them, to float32 [k, *observation_shape]."""
@@ -46,7 +47,7 @@ def make(env: str | Callable[..., Any], env_args: dict[str, Any], wrappers: Sequ
             # Our own checks of observations and rewards stand for Gymnasium's checker, a microsecond of each step.
             made = gymnasium.make(env, disable_env_checker=True, **env_args)
         for wrapper in wrappers:
-            made = (imported(wrapper, ProblemError) if isinstance(wrapper, str) else wrapper)(made)
+            made = _wrapped(made, wrapper)
     except gymnasium.error.UnregisteredEnv as error:
         raise ProblemError(
             f"problem.env = {env!r}: {error} Installed ids are listed by "
@@ -55,6 +56,11 @@ def make(env: str | Callable[..., Any], env_args: dict[str, Any], wrappers: Sequ
         ) from error
     except ProblemError:
         raise
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise ProblemError(
+            f"problem.env = {env!r}: {str(error).removesuffix('.')}. It may be one of the extras of fastes: "
+            "pip install 'fastes[mujoco]', 'fastes[atari]' or 'fastes[box2d]'."
+        ) from error
     except Exception as error:
         raise ProblemError(
             f"problem.env: {env!r} cannot be made with the arguments {env_args}"
@@ -62,6 +68,12 @@ def make(env: str | Callable[..., Any], env_args: dict[str, Any], wrappers: Sequ
             "and problem.env_args."
         ) from error
     return made
+
+
+def _wrapped(env: Any, wrapper: Wrapper) -> Any:
+    arguments = dict(wrapper) if isinstance(wrapper, dict) else {"wrapper": wrapper}
+    named = arguments.pop("wrapper", "")
+    return (imported(named, ProblemError) if isinstance(named, str) else named)(env, **arguments)
 
 
 def _reason(error: Exception) -> str:

@@ -47,7 +47,14 @@ class LockStepSession(Session):
         """See `Session.prepare`: chooses the path of the policy's forward."""
         if self._problem.forward == "auto":
             policy.path = batched(policy, 2, self._problem.episodes, self.interface.observation_shape).path
-        return self._problem.remarks()
+        remarks = self._problem.remarks()
+        if not self._batch.repeats():
+            remarks.append(
+                f"{self._problem.subject} begins another episode when it is reset with the same seed, so results "
+                "depend on who plays what: draw from self.np_random, and instead of running statistics in wrappers "
+                "take problem.obs_norm."
+            )
+        return remarks
 
     def close(self) -> None:
         """Closes the environments."""
@@ -95,7 +102,9 @@ class _Game:
         self._members, self._episodes = play.seeds.shape
         box = batch.spaces.actions if isinstance(batch.spaces.actions, Box) else None
         self._acting = Acting(decoder, unit, self._episodes, problem.action_noise, box)
-        self._recorder = recorder(problem.behaviour, problem.behaviour_samples)
+        fixed = 0 if unit.conditions.growth > 1 else unit.conditions.step_limit
+        longest = min((steps for steps in (problem.max_steps, fixed) if steps), default=0)
+        self._recorder = recorder(problem.behaviour, problem.behaviour_samples, longest)
         self._seen = Seen(unit.conditions, batch.spaces.observation_shape)
         sampled = np.zeros(play.seeds.shape, np.bool_)
         if unit.conditions.moments is not None and problem.obs_sample_prob:

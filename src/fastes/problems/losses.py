@@ -15,6 +15,10 @@ SampleLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def _cross_entropy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    if outputs.shape[1] < 2:
+        raise ProblemError(
+            "the cross entropy of one output is always 0: take problem.loss = 'mse', or 'binary_cross_entropy'."
+        )
     return functional.cross_entropy(outputs, _classes(targets), reduction="none")
 
 

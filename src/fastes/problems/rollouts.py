@@ -95,6 +95,8 @@ class Rollouts(Problem):
             )
         if self.obs_clip is not None and not 0 <= self.obs_clip < math.inf:
             raise ProblemError(f"problem.obs_clip must be above 0, or 0 for none, not {self.obs_clip}.")
+        if self.cutoff_growth > 1 and not (self.episode_cutoff or self.step_budget):
+            raise ProblemError("problem.cutoff_growth needs an episode_cutoff that can grow.")
         if not math.isfinite(self.reward_offset):
             raise ProblemError(f"problem.reward_offset must be finite, not {self.reward_offset}.")
         if self.forward != "auto" and self.forward not in PATHS:

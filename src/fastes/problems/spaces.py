@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastes.errors import ProblemError
 from fastes.types import AnyArray
 
 
@@ -82,3 +83,19 @@ class Spaces:
         if self.low is None or self.high is None:
             return False
         return bool(np.any((observations < self.low) | (observations > self.high)))
+
+
+def idle(actions: Actions, count: int) -> AnyArray:
+    """What is done where nobody acts: [count, ...] of a valid action. Raises ProblemError if actions are not known."""
+    match actions:
+        case Discrete(start=start):
+            one: AnyArray = np.array(start)
+        case MultiDiscrete(start=first):
+            one = first
+        case MultiBinary(shape=shape):
+            one = np.zeros(shape, np.int8)
+        case Box(low=low, high=high):
+            one = np.clip(np.zeros_like(low), low, high)
+        case _:
+            raise ProblemError(f"an environment must name its actions to be idle; these are {actions}.")
+    return np.repeat(one[np.newaxis], count, axis=0)

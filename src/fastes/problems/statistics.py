@@ -41,9 +41,9 @@ class EpisodeStatistics:
     def images(self) -> dict[str, AnyArray]:
         """uint8 [height, width, channels] by name, of the first episode."""
         return {
-            name: np.asarray(value, np.uint8)
+            name: as_image(np.asarray(value))
             for name, value in self._found.get(0, {}).items()
-            if np.ndim(value) == 3 and np.shape(value)[2] in (1, 3, 4)
+            if _is_image(value)
         }
 
 
@@ -55,6 +55,22 @@ def _number(name: str, value: Any) -> float:
         raise ProblemError(
             f"problem.statistics: {name} in the info of an episode's last step is {value!r}. Name {parts}."
         ) from error
+
+
+def as_image(image: AnyArray) -> AnyArray:
+    """uint8 [height, width, channels], of one with or without channels, in front or behind; floats are from 0 to 1."""
+    if image.dtype.kind == "f":
+        image = np.rint(np.clip(image, 0.0, 1.0) * 255.0)
+    if image.ndim == 2:
+        image = image[:, :, np.newaxis]
+    elif image.shape[2] not in (1, 3, 4) and image.shape[0] in (1, 3, 4):
+        image = image.transpose(1, 2, 0)
+    return image.astype(np.uint8)
+
+
+def _is_image(value: Any) -> bool:
+    shape = np.shape(value)
+    return len(shape) == 2 or (len(shape) == 3 and (shape[2] in (1, 3, 4) or shape[0] in (1, 3, 4)))
 
 
 def _inside(info: Any, name: str) -> Any:

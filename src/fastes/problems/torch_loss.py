@@ -23,7 +23,7 @@ from fastes.policies.population import PATHS, Forward, batched
 from fastes.policies.population.tree import mapped
 from fastes.problems.base import Outcome, Play, Problem, Session
 from fastes.problems.losses import LOSSES, OF_CLASSES
-from fastes.problems.pulse import NOBODY
+from fastes.problems.pulse import IDLE, NOBODY, Pulse
 from fastes.problems.torch_data import Batches, Data, opened, portable
 from fastes.types import AnyArray, Float32Array, Float64Array, UInt32Array
 
@@ -169,17 +169,18 @@ class LossSession(Session):
         """See `Session.evaluate`."""
         seeds, members = _seeds(play.seeds, self._batches), len(unit)
         returns = np.full(seeds.shape, math.nan)
-        play.pulse(NOBODY)
         try:
             with torch.no_grad():
                 for episode in range(seeds.shape[1]):
+                    play.pulse(NOBODY)
                     given = self._batches.of(seeds[:, episode].tolist())
+                    play.pulse(IDLE)
                     pairs = [_pair(batch) for batch in given.values()]
                     which = [list(given).index(seed) for seed in seeds[:, episode].tolist()]
                     forward = self._forward(policy, members, tuple(pairs[0][0].shape[1:]))
                     if episode == 0:
                         forward.load_made_(members, partial(_made, unit, play.left_out), play.draws)
-                    returns[:, episode] = -self._losses(forward, pairs, which, unit)
+                    returns[:, episode] = -self._losses(forward, pairs, which, unit, play.pulse)
         except FastesError:
             raise
         except Exception as error:
@@ -204,7 +205,12 @@ class LossSession(Session):
         return found
 
     def _losses(
-        self, forward: Forward, pairs: list[tuple[torch.Tensor, torch.Tensor]], which: list[int], unit: Generation
+        self,
+        forward: Forward,
+        pairs: list[tuple[torch.Tensor, torch.Tensor]],
+        which: list[int],
+        unit: Generation,
+        pulse: Pulse,
     ) -> Float64Array:
         """Losses of members, float64 [U]: of member i on pairs[which[i]]."""
         members, count, rows = len(which), self._batches.count, forward.batch
@@ -225,7 +231,9 @@ class LossSession(Session):
             return means
         losses = np.empty(members)
         for i, pair in enumerate(which):
+            pulse(i)
             losses[i] = _number("loss", unit, i, self._called, whole[i].clone(), pairs[pair][1].clone())
+        pulse(IDLE)
         return losses
 
 

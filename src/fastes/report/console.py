@@ -179,7 +179,8 @@ class ConsoleReporter(Reporter):
             return "none"
         sign = "+-" if self._console.options.ascii_only else "±"
         mean, std = _number(summary.evaluation_mean), _number(summary.evaluation_std)
-        return f"{mean} {sign} {std} over {summary.evaluation_episodes} episodes"
+        plural = "" if summary.evaluation_episodes == 1 else "s"
+        return f"{mean} {sign} {std} (standard deviation) over {summary.evaluation_episodes} episode{plural}"
 
     def _print(self, text: str | Text) -> None:
         """A line as it is: brackets are no markup, and long lines are left to the terminal."""

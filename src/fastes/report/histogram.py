@@ -63,7 +63,8 @@ def _rows(finite: AnyArray) -> list[tuple[str, int]]:
     if not math.isfinite(step) or step < 8 * np.spacing(max(-low, high)):
         return [(f"{low:.17g} to {high:.17g}", len(finite))]  # so far, or so near, that no round number is between
     first = math.floor(low / step)
-    edges = step * np.arange(first, math.floor(high / step) + 2)
+    # The last bin has its end in it, so that the greatest value of all does not stand in one of its own.
+    edges = step * np.arange(first, max(math.ceil(high / step), first + 1) + 1)
     # By rounding the least value may be below the first edge, and the greatest not below the last.
     places = np.clip(np.searchsorted(edges, finite, side="right") - 1, 0, len(edges) - 2)
     texts = _texts(edges, step)

@@ -78,7 +78,7 @@ def batched(
             if not why:
                 return _taken(form, task, refused, path)
         refused.append(f"{name}: {why}")
-    raise PolicyError(f"the policy {kind.__name__} cannot be evaluated by {'; '.join(refused)}. Use path = 'auto'.")
+    raise PolicyError(f"the policy {kind.__name__} cannot be evaluated by {'; '.join(refused)}. Use 'auto'.")
 
 
 def tolerance(policy: Policy) -> float:

@@ -90,6 +90,10 @@ class Batch(ABC):
     def _begin(self, seeds: UInt32Array) -> None:
         """Resets the environments of active slots; sets observations, and may clear `active`. seeds: uint32 [n]."""
 
+    def repeats(self) -> bool:
+        """Whether a seed starts the same episode again, as far as can be seen; what has its own check says yes."""
+        return True
+
     def _count(self) -> None:
         """Sets `running`."""
         self.running = int(np.count_nonzero(self.active))

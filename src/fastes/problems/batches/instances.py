@@ -15,8 +15,10 @@ import numpy as np
 
 from fastes.problems.batches.base import Batch
 from fastes.problems.pulse import no_pulse
-from fastes.problems.spaces import Spaces
+from fastes.problems.spaces import Outputs, Spaces, idle
 from fastes.types import AnyArray, UInt32Array
+
+_GLIMPSE = 5  # steps by which an episode is known again
 
 
 class InstanceBatch(Batch):
@@ -71,7 +73,7 @@ class InstanceBatch(Batch):
                 reward = float(reward)
                 if not -math.inf < reward < math.inf:
                     raise _UnusableError(f"gave the reward {reward}")
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._broken(slot, error)
                 reward, terminated, truncated, info = 0.0, True, False, {}
             rewards.append(reward)
@@ -97,6 +99,31 @@ class InstanceBatch(Batch):
         if over or len(self.failures) > before:
             self._stale = True
             self._count()
+
+    def repeats(self) -> bool:
+        """See `Batch.repeats`: a few idle steps, after another episode was begun."""
+        if isinstance(self.spaces.actions, Outputs):
+            return True
+        action = idle(self.spaces.actions, 1)[0]
+        action = action.item() if action.ndim == 0 else action
+        try:
+            first, _, again = (self._glimpse(self._envs[0], seed, action) for seed in (1, 2, 1))
+        except Exception:  # it is told when an episode is played, with the member
+            return True
+        return len(first) == len(again) and all(
+            np.array_equal(one, other, equal_nan=True) for one, other in zip(first, again, strict=True)
+        )
+
+    def _glimpse(self, env: Any, seed: int, action: Any) -> list[AnyArray]:
+        """Observations and rewards of the first steps of an episode."""
+        observation, _ = env.reset(seed=seed)
+        seen = [np.asarray(observation if self._encode is None else self._encode(observation))]
+        for _ in range(_GLIMPSE):
+            observation, reward, terminated, truncated, _ = env.step(action)
+            seen += [np.asarray(observation if self._encode is None else self._encode(observation)), np.asarray(reward)]
+            if terminated or truncated:
+                break
+        return seen
 
     def _begin(self, seeds: UInt32Array) -> None:
         while len(self._envs) < seeds.size:
@@ -128,7 +155,7 @@ class InstanceBatch(Batch):
         except Exception as error:
             self._broken(slot, error)
 
-    def _broken(self, slot: int, error: Exception) -> None:
+    def _broken(self, slot: int, error: BaseException) -> None:
         """Ends an episode, and its environment, of which nobody knows in what state it is."""
         env, self._envs[slot] = self._envs[slot], None
         _closed(env)

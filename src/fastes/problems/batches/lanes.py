@@ -13,7 +13,7 @@ from fastes.problems.batches.base import Batch
 from fastes.problems.batches.vector_infos import of_lane
 from fastes.problems.gym_environments import translated, translated_vector
 from fastes.problems.pulse import NOBODY
-from fastes.problems.spaces import Actions, Box, Discrete, MultiBinary, MultiDiscrete
+from fastes.problems.spaces import idle
 from fastes.types import AnyArray, UInt32Array
 
 
@@ -168,19 +168,3 @@ class Lanes(Batch):
                 f"the vector environment {self._name} raised {type(error).__name__} in {method}: {reason}. All its "
                 "episodes have failed together. Run with --debug for the traceback."
             ) from error
-
-
-def idle(actions: Actions, count: int) -> AnyArray:
-    """What lanes do in which nobody acts: [count, ...] of a valid action."""
-    match actions:
-        case Discrete(start=start):
-            one: AnyArray = np.array(start)
-        case MultiDiscrete(start=first):
-            one = first
-        case MultiBinary(shape=shape):
-            one = np.zeros(shape, np.int8)
-        case Box(low=low, high=high):
-            one = np.clip(np.zeros_like(low), low, high)
-        case _:
-            raise ProblemError(f"a vector environment must name its actions; these are {actions}.")
-    return np.repeat(one[np.newaxis], count, axis=0)

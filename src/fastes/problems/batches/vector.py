@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +41,11 @@ class VectorEpisodes(Lanes):
         Raises ProblemError.
         """
         instance = hasattr(env, "num_envs") and not isinstance(env, type)
+        if instance and any(process._parent_pid != os.getpid() for process in getattr(env, "processes", None) or ()):
+            raise ProblemError(
+                f"the processes of the vector environment {type(env).__name__} belong to the one in which it was made: "
+                "give a factory instead, which every worker calls, and problem.vector = true; or executor = 'inline'."
+            )
         self._make: Callable[[int], Any] | None = None if instance else lambda n: make_vector(env, env_args or {}, n)
         self._resizable = not instance
         made = env if instance else make_vector(env, env_args or {}, 1)
