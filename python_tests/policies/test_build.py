@@ -121,3 +121,13 @@ def test_a_module_that_fails_while_it_is_imported(tmp_path, monkeypatch: pytest.
 def test_an_mlp_needs_something_to_see() -> None:
     with pytest.raises(PolicyError, match=r"shows a policy nothing"):
         build(MLP(), Interface((0,), 3), 1)
+
+
+def test_a_last_layer_that_begins_at_zero() -> None:
+    interface = Interface((3,), 2)
+    module = build(MLP((4,), init="zeros"), interface, 1).module
+    assert torch.equal(module(torch.rand(5, 3)), torch.zeros(5, 2))
+    plain = build(MLP((4,)), interface, 1).module
+    assert torch.equal(module[1].weight, plain[1].weight)  # what comes before is as ever
+    with pytest.raises(PolicyError, match="init must be 'torch' or 'zeros', not 'ones'"):
+        build(MLP((4,), init="ones"), interface, 1)  # type: ignore[arg-type]

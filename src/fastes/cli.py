@@ -229,7 +229,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value, such as algorithm.sigma=0.2"
     )
-    train.add_argument("--executor", metavar="KIND", help="where members are evaluated: inline or local")
+    train.add_argument("--executor", metavar="KIND", help="where members are evaluated: inline, local, mpi or ray")
     train.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in DIR")
 
     evaluate = add("evaluate", _evaluate, "Evaluate the trained policy of a run on fresh episodes.")

@@ -99,6 +99,8 @@ class Trainer:
     def run(self) -> Result:
         """Trains until `generations` are done, or Ctrl-C, which ends the run after the current generation.
 
+        Under MPI only rank 0 comes back; the other ranks evaluate for it and end with the run, by SystemExit.
+
         Raises a FastesError if something outside goes wrong; what was on disk stays, and `result.json` says "failed".
         """
         assert self.policy is not None
@@ -106,14 +108,18 @@ class Trainer:
         policy = build(self.policy, interface, self.seed, self.policy_arguments)
         policy = with_reference(self.problem, policy, self.seed)
         with contextlib.closing(Evaluator(self.problem, policy, self.unit_size)) as evaluator:
-            return self._trained(evaluator, interface)
+            executor = self.executor.create()
+            if not executor.coordinates:
+                executor.serve(evaluator)
+                raise SystemExit(0)  # what follows a run is for the process that led it
+            with contextlib.closing(executor):  # also when the run cannot begin: others may be waiting for it
+                return self._trained(evaluator, interface, executor)
 
-    def _trained(self, evaluator: Evaluator, interface: Interface) -> Result:
+    def _trained(self, evaluator: Evaluator, interface: Interface, executor: Executor) -> Result:
         reporters = Reporters(self._reporters())
         notes = evaluator.prepare()  # told once the reporters have started
         conditions = self.problem.conditions(interface, self.algorithm.members)
         directory, progress = self._begin(evaluator.policy.theta(), conditions, notes.append)
-        executor = self.executor.create()
         summary: RunSummary | None = None
         try:
             executor.start(evaluator)  # before the reporters start threads, which a fork does not copy

@@ -5,10 +5,14 @@ from __future__ import annotations
 from fastes.executors.base import Executor, ExecutorSettings
 from fastes.executors.inline import Inline
 from fastes.executors.local import Local
+from fastes.executors.mpi import Mpi
+from fastes.executors.ray import Ray
 
 EXECUTORS: dict[str, type[ExecutorSettings]] = {
     "inline": Inline,
     "local": Local,
+    "mpi": Mpi,
+    "ray": Ray,
 }
 
-__all__ = ["EXECUTORS", "Executor", "ExecutorSettings", "Inline", "Local"]
+__all__ = ["EXECUTORS", "Executor", "ExecutorSettings", "Inline", "Local", "Mpi", "Ray"]

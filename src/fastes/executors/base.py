@@ -32,6 +32,15 @@ class Executor(ABC):
     def close(self) -> None:
         """Ends workers and gives back what they held."""
 
+    @property
+    def coordinates(self) -> bool:
+        """Whether this process leads the run. One that does not calls `serve`, and nothing else."""
+        return True
+
+    def serve(self, evaluator: Evaluator) -> None:
+        """Evaluates for the process that leads the run, until that ends it."""
+        raise NotImplementedError(f"{type(self).__name__} has no processes that serve.")
+
 
 class ExecutorSettings(ABC):
     """Frozen settings from which an executor is made."""

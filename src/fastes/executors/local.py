@@ -22,7 +22,9 @@ import numpy as np
 from fastes.errors import ConfigError, ExecutorError, ProblemError
 from fastes.evaluator import Evaluator
 from fastes.executors.base import Executor, ExecutorSettings
-from fastes.executors.local_worker import Failure, Task, work
+from fastes.executors.failure import Failure
+from fastes.executors.idle import idle_remarks
+from fastes.executors.local_worker import Task, work
 from fastes.executors.watchdog import Watch
 from fastes.messages import UnitResult
 from fastes.noise import Generation
@@ -135,11 +137,7 @@ class LocalExecutor(Executor):
 
     def remarks(self, units: int) -> list[str]:
         """See `Executor`."""
-        count = len(self._workers)
-        if units >= count:
-            return []
-        has = "is one work unit" if units == 1 else f"has {units} work units"
-        return [f"a generation {has}, so {count - units} of {count} workers have nothing to do: lower unit_size."]
+        return idle_remarks(units, len(self._workers))
 
     def close(self) -> None:
         """See `Executor`. Idle workers end by themselves, busy ones are told to."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
-import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -14,12 +13,11 @@ import numpy as np
 
 from fastes import kernels
 from fastes.conditions import Conditions
-from fastes.errors import FastesError
 from fastes.evaluator import Evaluator
+from fastes.executors.failure import evaluated
 from fastes.executors.watchdog import pulse
-from fastes.messages import UnitResult
 from fastes.noise import Generation
-from fastes.problems.pulse import Pulse, no_pulse
+from fastes.problems.pulse import no_pulse
 from fastes.types import Float32Array, UInt32Array
 
 
@@ -38,13 +36,6 @@ class Task:
     first: int
     conditions: Conditions
     left_out: dict[int, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """The error that evaluating a unit raised."""
-
-    error: Exception
 
 
 def work(evaluator: Evaluator, memory: Any, connection: Connection, inherited: list[Connection], position: Any) -> None:
@@ -66,23 +57,5 @@ def work(evaluator: Evaluator, memory: Any, connection: Connection, inherited: l
             unit = Generation(
                 task.seed, task.index, theta, task.rows, task.scales, task.kind, task.first, task.conditions
             )
-            connection.send(_evaluated(evaluator, unit, task.left_out, watched))
+            connection.send(evaluated(evaluator, unit, task.left_out, watched))
     evaluator.close()
-
-
-def _evaluated(
-    evaluator: Evaluator, unit: Generation, left_out: dict[int, str], watched: Pulse
-) -> UnitResult | Failure:
-    try:
-        return evaluator.evaluate(unit, left_out, watched)
-    except FastesError as error:
-        return _failure(type(error)(*error.args), error)
-    except Exception as error:
-        members = f"members {unit.first} to {unit.first + len(unit) - 1} of generation {unit.index}"
-        return _failure(FastesError(f"evaluating {members} raised {type(error).__name__}: {error}"), error)
-
-
-def _failure(sent: Exception, raised: Exception) -> Failure:
-    """What is sent has no cause, which may hold what cannot travel; the traceback goes along as text."""
-    sent.add_note("In the worker:\n" + "".join(traceback.format_exception(raised)))
-    return Failure(sent)

@@ -18,12 +18,14 @@ _ACTIVATIONS = {"tanh": "Tanh", "relu": "ReLU", "elu": "ELU", "silu": "SiLU", "g
 class MLP(Factory):
     """hidden: widths of the hidden layers, none for a linear policy; bias: whether layers have one.
 
-    Layers are initialised as torch does.
+    init: "torch" initialises layers as torch does; "zeros" the same, but for the last one, which begins at zero: then
+    the policy begins by doing nothing (as linear policies do in Mania et al. 2018, arXiv 1803.07055).
     """
 
     hidden: tuple[int, ...] = (64, 64)
     activation: Literal["tanh", "relu", "elu", "silu", "gelu", "identity"] = "tanh"
     bias: bool = True
+    init: Literal["torch", "zeros"] = "torch"
 
     def __post_init__(self) -> None:
         """A list of widths will do."""
@@ -42,10 +44,16 @@ class MLP(Factory):
                 "mlp: this environment does not tell how many outputs it needs: set problem.action_size, or "
                 "action_size in its class."
             )
+        if self.init not in ("torch", "zeros"):
+            raise ValueError(f"mlp: init must be 'torch' or 'zeros', not {self.init!r}.")
         if interface.observation_size == 0:
             raise ValueError("mlp: this problem shows a policy nothing. Leave [policy] out, or use kind = 'vector'.")
         widths = (interface.observation_size, *self.hidden, interface.action_size)
         layers: list[nn.Module] = [nn.Flatten()]
         for inputs, outputs in itertools.pairwise(widths):
             layers += [nn.Linear(inputs, outputs, bias=self.bias), getattr(nn, _ACTIVATIONS[self.activation])()]
-        return nn.Sequential(*layers[:-1])  # no activation after the last layer
+        layers.pop()  # no activation after the last layer
+        if self.init == "zeros":
+            for parameter in layers[-1].parameters():
+                nn.init.zeros_(parameter)
+        return nn.Sequential(*layers)

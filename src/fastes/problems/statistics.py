@@ -40,11 +40,7 @@ class EpisodeStatistics:
 
     def images(self) -> dict[str, AnyArray]:
         """uint8 [height, width, channels] by name, of the first episode."""
-        return {
-            name: as_image(np.asarray(value))
-            for name, value in self._found.get(0, {}).items()
-            if _is_image(value)
-        }
+        return {name: as_image(np.asarray(value)) for name, value in self._found.get(0, {}).items() if _is_image(value)}
 
 
 def _number(name: str, value: Any) -> float:

@@ -1,0 +1,113 @@
+"""What ranks say to each other, as bytes: named arrays in the format of safetensors, all else as JSON among them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load, save
+
+from fastes import errors
+from fastes.conditions import Conditions, Moments
+from fastes.errors import FastesError
+from fastes.executors.failure import Failure
+from fastes.messages import UnitResult
+from fastes.noise import Generation
+from fastes.types import AnyArray, Float32Array
+
+_JSON = "json"
+
+
+def packed_generation(generation: Generation) -> bytes:
+    """A generation without theta, which goes its own way."""
+    scalars = {
+        "seed": generation.seed,
+        "index": generation.index,
+        "kind": generation.kind,
+        "first": generation.first,
+        "conditions": generation.conditions.scalars(),
+    }
+    arrays = {"rows": generation.rows, "scales": generation.scales}
+    return _packed(arrays | {f"conditions.{k}": v for k, v in generation.conditions.arrays().items()}, scalars)
+
+
+def unpacked_generation(parcel: bytes, theta: Float32Array) -> Generation:
+    """The generation around theta, float32 [D]."""
+    arrays, scalars = _unpacked(parcel)
+    surroundings = {k.removeprefix("conditions."): v for k, v in arrays.items() if k.startswith("conditions.")}
+    conditions = Conditions.restore(surroundings, scalars["conditions"])
+    seed, index, kind, first = (scalars[name] for name in ("seed", "index", "kind", "first"))
+    return Generation(seed, index, theta, arrays["rows"], arrays["scales"], kind, first, conditions)
+
+
+def packed_results(results: Sequence[UnitResult]) -> bytes:
+    """What a rank found out in one generation. Fitness and steps of all its units are an array each."""
+    arrays: dict[str, AnyArray] = {
+        "first": np.array([result.first for result in results], np.int64),
+        "members": np.array([len(result.fitness) for result in results], np.int64),
+        "fitness": np.concatenate([np.empty(0, np.float32), *(result.fitness for result in results)]),
+        "steps": np.concatenate([np.empty(0, np.uint32), *(result.steps for result in results)]),
+    }
+    for number, result in enumerate(results):
+        if result.moments is not None:
+            arrays[f"{number}.count"] = np.array([result.moments.count])
+            arrays[f"{number}.total"], arrays[f"{number}.squares"] = result.moments.total, result.moments.squares
+        if result.behaviours is not None:
+            arrays[f"{number}.behaviours"] = result.behaviours
+        arrays |= {f"{number}.statistics.{name}": values for name, values in result.statistics.items()}
+    failures = {number: dict(result.failures) for number, result in enumerate(results) if result.failures}
+    names = {number: list(result.statistics) for number, result in enumerate(results) if result.statistics}
+    return _packed(arrays, {"failures": failures, "statistics": names})
+
+
+def packed_failure(failure: Failure) -> bytes:
+    """The error that ended a rank's generation."""
+    error = failure.error
+    notes = getattr(error, "__notes__", [])
+    return _packed({}, {"error": type(error).__name__, "message": str(error), "notes": notes})
+
+
+def unpacked_results(parcel: bytes, generation: int) -> Iterator[UnitResult]:
+    """The results in a rank's parcel. Raises the error if it holds one instead."""
+    arrays, scalars = _unpacked(parcel)
+    if "error" in scalars:
+        raise _error(scalars)
+    ends = np.cumsum(arrays["members"])
+    for number, (first, end) in enumerate(zip(arrays["first"].tolist(), ends.tolist(), strict=True)):
+        members = slice(end - int(arrays["members"][number]), end)
+        own = f"{number}."
+        moments = None
+        if own + "count" in arrays:
+            moments = Moments(float(arrays[own + "count"][0]), arrays[own + "total"], arrays[own + "squares"])
+        yield UnitResult(
+            generation,
+            first,
+            arrays["fitness"][members],
+            arrays["steps"][members],
+            moments,
+            arrays.get(own + "behaviours"),
+            {name: arrays[f"{own}statistics.{name}"] for name in scalars["statistics"].get(str(number), [])},
+            {int(member): why for member, why in scalars["failures"].get(str(number), {}).items()},
+        )
+
+
+def _error(scalars: dict[str, Any]) -> FastesError:
+    """The error with its type, if that is one of `fastes.errors`."""
+    kind = getattr(errors, scalars["error"], None)
+    known = kind if isinstance(kind, type) and issubclass(kind, FastesError) else FastesError
+    error = known(scalars["message"])
+    for note in scalars["notes"]:
+        error.add_note(note)
+    return error
+
+
+def _packed(arrays: dict[str, AnyArray], scalars: dict[str, Any]) -> bytes:
+    text = np.frombuffer(json.dumps(scalars).encode(), np.uint8)
+    return save({_JSON: text} | {name: np.ascontiguousarray(array) for name, array in arrays.items()})
+
+
+def _unpacked(parcel: bytes) -> tuple[dict[str, AnyArray], dict[str, Any]]:
+    arrays = load(parcel)
+    return arrays, json.loads(arrays.pop(_JSON).tobytes())
