@@ -214,13 +214,13 @@ def test_interrupted_twice_ends_at_once(tmp_path: Path, executor: str) -> None:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    whole = run(tiny())
+    whole, before = run(tiny()), signal.getsignal(signal.SIGINT)
     tables = tiny(tmp_path / "run", executor={"kind": executor}, output={"checkpoint_every": 100})
     recorder = Recorder(3, twice)
     with pytest.raises(KeyboardInterrupt):
         run(tables, reporters=[recorder])
     assert recorder.closed == [None]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
     assert run(tables, resume=tmp_path / "run").digest == whole.digest
 
 
@@ -362,3 +362,14 @@ def test_output_out_of_range(settings: dict[str, int], tmp_path: Path) -> None:
 def test_a_gym_needs_a_policy() -> None:
     with pytest.raises(ConfigError, match="this problem needs a policy"):
         train(Gym("CartPole-v1"))
+
+
+def test_a_signal_that_comes_twice_at_once_is_one() -> None:
+    """As `timeout` sends it: to the process, and then to its group."""
+
+    def twice() -> None:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+
+    result = run(tiny(), reporters=[Recorder(3, twice)])
+    assert (result.status, result.state.generation) == ("interrupted", 3)
