@@ -14,7 +14,7 @@ from fastes.bench.contender import Contender, Size, settings
 from fastes.bench.peers.climb import LR, SIGMA, Generation, climbs
 
 TINY = Size(rows=8, dim=1024)
-INSTALLED = [peer for peer in peers.PEERS if isinstance(peers._module(peer), ModuleType)]
+INSTALLED = [peer for peer in peers.PEERS if isinstance(peers.loaded(peers.__name__, peer), ModuleType)]
 WORK = {"jax": ["weighted_sum", "perturb", "generation"], "evosax": ["generation"], "evotorch": ["generation"]}
 
 

@@ -15,6 +15,7 @@ from fastes import bench
 from fastes.bench import record
 from fastes.bench.comparisons import Comparison
 from fastes.bench.contender import settings
+from fastes.bench.peers import loaded
 from fastes.bench.rollouts import game as games
 from fastes.bench.rollouts import peers, suite, sweeps
 from fastes.bench.rollouts.balancing import balancing
@@ -26,7 +27,7 @@ from fastes.policies import MLP, Recurrent
 TINY = replace(suite.CARTPOLE, members=6, limit=40)
 FALLING = replace(suite.MIXED, members=12, limit=120)
 TINY_GRU = replace(suite.GRU, members=6, limit=40)
-INSTALLED = [peer for peer in peers.PEERS if isinstance(peers._module(peer), ModuleType)]
+INSTALLED = [peer for peer in peers.PEERS if isinstance(loaded(peers.__name__, peer), ModuleType)]
 
 
 @pytest.fixture

@@ -54,9 +54,6 @@ class NativeBatch(Batch):
         self.observations, self.rewards, self.active = episodes.observations, episodes.rewards, episodes.active
         self.steps, self.returns = episodes.steps, episodes.returns
 
-    def _count(self) -> None:
-        self.running = int(np.count_nonzero(self.active))
-
 
 def spaces_of(native: envs.Native) -> Spaces:
     """As policies see them."""
