@@ -159,7 +159,7 @@ def test_processes_that_start_afresh(method: str, no_leftover_processes: None) -
         executor.start(evaluator)
         generation = generation_of(evaluator)
         evaluator.evaluate(generation)  # opens a session here
-        executor._workers[0].process.kill()
+        executor._pool._members[0].process.kill()
         np.testing.assert_array_equal(evaluated(executor, generation).fitness, expected(evaluator, generation))
     finally:
         executor.close()
@@ -170,7 +170,7 @@ def test_a_coordinators_session_does_not_travel(no_leftover_processes: None) -> 
     evaluator.evaluate_center(evaluator.policy.theta(), 0, 0, 1).returns[0]
     executor = Local(workers=1).create()
     executor.start(evaluator)
-    assert executor._evaluator._session is None
+    assert executor._pool._evaluator._session is None
     executor.close()
     evaluator.close()
 

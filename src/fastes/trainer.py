@@ -16,7 +16,7 @@ from fastes.conditions import Conditions
 from fastes.description import described, fields
 from fastes.errors import ConfigError, StorageError
 from fastes.evaluator import Evaluator
-from fastes.executors import EXECUTORS, Executor, ExecutorSettings
+from fastes.executors import EXECUTORS, Executor, ExecutorSettings, Plan
 from fastes.interrupt import interruptible
 from fastes.kernels import NOISE_SPEC
 from fastes.messages import Evaluations, in_member_order
@@ -96,6 +96,12 @@ class Trainer:
         }
         return tables | ({} if self.output is None else {"output": fields(self.output)})
 
+    def evaluator(self, interface: Interface) -> Evaluator:
+        """What evaluates the run's members, not opened. Raises PolicyError or ProblemError."""
+        assert self.policy is not None
+        policy = build(self.policy, interface, self.seed, self.policy_arguments)
+        return Evaluator(self.problem, with_reference(self.problem, policy, self.seed), self.unit_size)
+
     def run(self) -> Result:
         """Trains until `generations` are done, or Ctrl-C, which ends the run after the current generation.
 
@@ -103,14 +109,11 @@ class Trainer:
 
         Raises a FastesError if something outside goes wrong; what was on disk stays, and `result.json` says "failed".
         """
-        assert self.policy is not None
         interface = self.problem.interface()
-        policy = build(self.policy, interface, self.seed, self.policy_arguments)
-        policy = with_reference(self.problem, policy, self.seed)
-        with contextlib.closing(Evaluator(self.problem, policy, self.unit_size)) as evaluator:
+        with contextlib.closing(self.evaluator(interface)) as evaluator:
             executor = self.executor.create()
             if not executor.coordinates:
-                executor.serve(evaluator)
+                executor.serve(evaluator, self.algorithm.optimizer)
                 raise SystemExit(0)  # what follows a run is for the process that led it
             with contextlib.closing(executor):  # also when the run cannot begin: others may be waiting for it
                 return self._trained(evaluator, interface, executor)
@@ -122,7 +125,8 @@ class Trainer:
         directory, progress = self._begin(evaluator.policy.theta(), conditions, notes.append)
         summary: RunSummary | None = None
         try:
-            executor.start(evaluator)  # before the reporters start threads, which a fork does not copy
+            # Before the reporters start threads, which a fork does not copy.
+            executor.start(evaluator, self._plan(progress.state, directory))
             reporters.start(self._info(directory, progress, evaluator.policy.dim))
             units = -(-self.algorithm.members // self.unit_size)
             if progress.state.generation >= self.generations:
@@ -148,6 +152,10 @@ class Trainer:
             if directory is not None:
                 directory.close()
             reporters.close(summary)
+
+    def _plan(self, state: State, directory: RunDirectory | None) -> Plan:
+        path = None if directory is None else directory.path
+        return Plan(self.algorithm, state, self.generations, self.config(), path)
 
     def _begin(
         self, theta: Float32Array, conditions: Conditions, note: Callable[[str], None]
@@ -181,18 +189,22 @@ class Trainer:
         reporters: Reporter,
     ) -> Iterator[Progress]:
         """The loop: progress after each generation, which is in the journal by then."""
+        algorithm = self.algorithm
+        spread = algorithm.with_optimizer(executor.spread(algorithm.optimizer))
         while progress.state.generation < self.generations:
             started = self.clock()
-            generation = self.algorithm.ask(progress.state)
+            generation = algorithm.ask(progress.state)
             results = executor.run(generation)
-            evaluations = in_member_order(results, generation.index, self.algorithm.members)
-            state, metrics = self.algorithm.tell(progress.state, evaluations)
+            evaluations = in_member_order(results, generation.index, algorithm.members)
+            state, metrics = spread.tell(progress.state, evaluations)
+            executor.advance(state)
             if directory is not None:
                 directory.append(state, evaluations)
             before, seconds = progress.state, self.clock() - started
             progress = progress.after(state, evaluations, seconds)
             metrics = fitness_metrics(evaluations) | self._center_metrics(evaluator, state) | metrics
             metrics |= progress_metrics(before, progress, evaluations, seconds) | episode_metrics(evaluations)
+            metrics |= executor.metrics()
             evaluated = self._evaluated[1] if self._evaluated and self._evaluated[0] is state else None
             for failed in filter(None, (_failed_members(evaluations), _failed_center(state, evaluated))):
                 reporters.message(failed)

@@ -17,6 +17,7 @@ from specimens import changed, run
 from fastes import kernels
 from fastes.executors.mpi import Mpi
 from fastes.executors.mpi.world import World, world
+from fastes.optim import Adam
 
 
 def suite() -> int:
@@ -26,7 +27,7 @@ def suite() -> int:
         MPI.COMM_WORLD.bcast(None)
         return int(status)
     while (evaluator := MPI.COMM_WORLD.bcast(None)) is not None:
-        Mpi().create().serve(evaluator)
+        Mpi().create().serve(evaluator, Adam())
         evaluator.close()
     return 0
 

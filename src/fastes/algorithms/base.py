@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -78,6 +79,16 @@ class Algorithm(ABC):
 
     @abstractmethod
     def _tell(self, state: State, evaluations: Evaluations) -> tuple[Float32Array, OptimizerState, Metrics]: ...
+
+    def with_optimizer(self, optimizer: Optimizer) -> Algorithm:
+        """The same settings with another optimizer."""
+        settings: Any = self  # subclasses are dataclasses
+        changed: Algorithm = replace(settings, optimizer=optimizer)
+        return changed
+
+    def restore(self, arrays: Mapping[str, AnyArray], scalars: Mapping[str, Any]) -> State:
+        """The state that `State.arrays` and `State.scalars` were taken of. Raises KeyError if something is missing."""
+        return State.restore(dict(arrays), dict(scalars))
 
     def init(self, theta: Float32Array, seed: int, conditions: Conditions | None = None) -> State:
         """State before the first generation. theta: float32 [D]; seed: 64 bits; conditions: of the first generation.

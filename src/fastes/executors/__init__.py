@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastes.executors.base import Executor, ExecutorSettings
+from fastes.executors.base import Executor, ExecutorSettings, Plan
 from fastes.executors.inline import Inline
 from fastes.executors.local import Local
 from fastes.executors.mpi import Mpi
@@ -15,4 +15,4 @@ EXECUTORS: dict[str, type[ExecutorSettings]] = {
     "ray": Ray,
 }
 
-__all__ = ["EXECUTORS", "Executor", "ExecutorSettings", "Inline", "Local", "Mpi", "Ray"]
+__all__ = ["EXECUTORS", "Executor", "ExecutorSettings", "Inline", "Local", "Mpi", "Plan", "Ray"]

@@ -3,19 +3,48 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fastes.evaluator import Evaluator
 from fastes.messages import UnitResult
 from fastes.noise import Generation
+from fastes.optim import Optimizer
+from fastes.types import Metrics
+
+if TYPE_CHECKING:
+    from fastes.algorithms import Algorithm, State
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run, for executors whose workers make theta themselves.
+
+    state: from which it goes on; generations: after which it is done; tables: problem, policy, algorithm and optimizer
+    as `config.toml` holds them, and numbers such as the seed; directory: of the run, None if nothing is written.
+    """
+
+    algorithm: Algorithm
+    state: State
+    generations: int
+    tables: Mapping[str, Any] = field(default_factory=dict)
+    directory: Path | None = None
 
 
 class Executor(ABC):
-    """Evaluates generations between `start` and `close`; `close` may be called at any time, and twice."""
+    """Evaluates generations between `start` and `close`; `close` may be called at any time, and twice.
+
+    After each `run` whose results were all taken comes `advance`, with the state to which they led.
+    """
 
     @abstractmethod
-    def start(self, evaluator: Evaluator) -> None:
-        """Makes ready to evaluate with this evaluator, or copies of it. Raises ExecutorError."""
+    def start(self, evaluator: Evaluator, plan: Plan | None = None) -> None:
+        """Makes ready to evaluate with this evaluator, or copies of it. Raises ExecutorError.
+
+        plan: what executors need that keep theta on other machines; others do without.
+        """
 
     @abstractmethod
     def run(self, generation: Generation) -> Iterator[UnitResult]:
@@ -24,9 +53,20 @@ class Executor(ABC):
         Raises ProblemError or PolicyError as the evaluator does, ExecutorError when workers cannot go on.
         """
 
+    def advance(self, state: State) -> None:  # noqa: B027 (most executors send what they need with a generation)
+        """The state to which the results of `run` have led."""
+
     def remarks(self, units: int) -> list[str]:
         """What the user should know, once started, of evaluating generations of so many units."""
         return []
+
+    def metrics(self) -> Metrics:
+        """Numbers of what went on so far, by name, for the report of a generation."""
+        return {}
+
+    def spread(self, optimizer: Optimizer) -> Optimizer:
+        """The optimizer with which the run is to be trained: the same to the bit, on more machines where there are."""
+        return optimizer
 
     @abstractmethod
     def close(self) -> None:
@@ -37,8 +77,8 @@ class Executor(ABC):
         """Whether this process leads the run. One that does not calls `serve`, and nothing else."""
         return True
 
-    def serve(self, evaluator: Evaluator) -> None:
-        """Evaluates for the process that leads the run, until that ends it."""
+    def serve(self, evaluator: Evaluator, optimizer: Optimizer) -> None:
+        """Evaluates for the process that leads the run, until that ends it. optimizer: of the run, not spread."""
         raise NotImplementedError(f"{type(self).__name__} has no processes that serve.")
 
 

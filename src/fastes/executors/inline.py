@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fastes.evaluator import Evaluator
-from fastes.executors.base import Executor, ExecutorSettings
+from fastes.executors.base import Executor, ExecutorSettings, Plan
 from fastes.messages import UnitResult
 from fastes.noise import Generation
 
@@ -23,7 +23,7 @@ class Inline(ExecutorSettings):
 class InlineExecutor(Executor):
     """The evaluator itself, in a loop."""
 
-    def start(self, evaluator: Evaluator) -> None:
+    def start(self, evaluator: Evaluator, plan: Plan | None = None) -> None:
         """See `Executor`."""
         self._evaluator = evaluator
 

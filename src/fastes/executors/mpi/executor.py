@@ -18,7 +18,7 @@ import torch
 
 from fastes.errors import ExecutorError
 from fastes.evaluator import Evaluator
-from fastes.executors.base import Executor, ExecutorSettings
+from fastes.executors.base import Executor, ExecutorSettings, Plan
 from fastes.executors.failure import Failure, evaluated
 from fastes.executors.idle import idle_remarks
 from fastes.executors.mpi.parcels import (
@@ -31,6 +31,7 @@ from fastes.executors.mpi.parcels import (
 from fastes.executors.mpi.world import world
 from fastes.messages import UnitResult
 from fastes.noise import Generation
+from fastes.optim import Optimizer
 from fastes.policies import Policy
 from fastes.problems.pulse import no_pulse
 from fastes.types import Float32Array
@@ -62,7 +63,7 @@ class MpiExecutor(Executor):
         """See `Executor`."""
         return self._world.rank == 0
 
-    def start(self, evaluator: Evaluator) -> None:
+    def start(self, evaluator: Evaluator, plan: Plan | None = None) -> None:
         """See `Executor`. Raises ExecutorError if another rank has made another policy."""
         self._is_open = True
         told = {"fingerprint": _fingerprint(evaluator), "dim": evaluator.policy.dim, "path": evaluator.policy.path}
@@ -101,7 +102,7 @@ class MpiExecutor(Executor):
             self._world.told(_END)
             self._world.free()
 
-    def serve(self, evaluator: Evaluator) -> None:
+    def serve(self, evaluator: Evaluator, optimizer: Optimizer) -> None:
         """See `Executor`. An exception is printed and ends the whole job."""
         # Ctrl-C and a batch system's signals reach all ranks; rank 0 decides what ends.
         previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}

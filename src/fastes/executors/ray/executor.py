@@ -14,7 +14,7 @@ from typing import Any
 
 from fastes.errors import ConfigError, ExecutorError
 from fastes.evaluator import Evaluator
-from fastes.executors.base import Executor, ExecutorSettings
+from fastes.executors.base import Executor, ExecutorSettings, Plan
 from fastes.executors.failure import Failure
 from fastes.executors.idle import idle_remarks
 from fastes.executors.ray.cluster import Cluster
@@ -67,7 +67,7 @@ class RayExecutor(Executor):
         self._cluster: Cluster | None = None
         self._actors: list[_Actor] = []
 
-    def start(self, evaluator: Evaluator) -> None:
+    def start(self, evaluator: Evaluator, plan: Plan | None = None) -> None:
         """See `Executor`."""
         self._evaluator = evaluator
         self._cluster = cluster = Cluster(self._settings.address, self._settings.workers)

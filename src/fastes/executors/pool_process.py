@@ -1,13 +1,17 @@
-"""What a process of the local executor does: takes a unit, evaluates it, answers, until its pipe closes."""
+"""What a process of a pool does: takes a unit, evaluates it, answers, until its pipe closes."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
+import os
 import signal
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,6 +23,15 @@ from fastes.executors.watchdog import pulse
 from fastes.noise import Generation
 from fastes.problems.pulse import no_pulse
 from fastes.types import Float32Array, UInt32Array
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Closable(Protocol):
+    """A pipe's end or a socket."""
+
+    def close(self) -> None:
+        """Closes this process's copy of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +51,18 @@ class Task:
     left_out: dict[int, str]
 
 
-def work(evaluator: Evaluator, memory: Any, connection: Connection, inherited: list[Connection], position: Any) -> None:
-    """Serves one pipe. memory: float32 [D], shared; inherited: the coordinator's pipe ends, to be closed here;
-    position: shared with the watchdog, None without one.
+def work(
+    evaluator: Evaluator,
+    memory: Any,
+    connection: Connection,
+    inherited: Sequence[Closable],
+    position: Any,
+    parent: int,
+) -> None:
+    """Serves one pipe. memory: float32 [D], shared; inherited: what a fork has of the pool's process and has to close;
+    position: shared with the watchdog, None without one; parent: the pool's process.
     """
+    _end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides what ends
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the coordinator's handler, which a fork has too
     for other in inherited:
@@ -59,3 +80,14 @@ def work(evaluator: Evaluator, memory: Any, connection: Connection, inherited: l
             )
             connection.send(evaluated(evaluator, unit, task.left_out, watched))
     evaluator.close()
+
+
+def _end_with(parent: int) -> None:
+    """Has the system end this process with the pool's, however that ends, where it can (Linux, a direct child).
+
+    Elsewhere a process notices at the end of its unit, when its pipe has closed.
+    """
+    if sys.platform == "linux" and os.getppid() == parent:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before that
+            os._exit(1)
