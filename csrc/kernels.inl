@@ -145,8 +145,8 @@ void clipup_gradient(const Address& address, const WeightedRows& rows, const Spa
     sum_blocks(span, step);
 }
 
-void clipup_scales(std::uint64_t dim, ClipUpStep& step) {
-    find_scales(dim, step);
+void clipup_scales(std::uint64_t blocks, ClipUpStep& step) {
+    find_scales(blocks, step);
 }
 
 void clipup_apply(const Span& span, const ClipUpStep& step) {

@@ -34,8 +34,7 @@ float root_scale(std::size_t rank) {
 
 void clipup_step(const Address& address, const WeightedRows& rows, std::uint64_t first, std::uint64_t dim,
                  ClipUpStep step) {
-    const KernelTable& table = kernels();
-    std::vector<double> sums(3 * ((dim + clipup_block - 1) / clipup_block));
+    std::vector<double> sums(3 * clipup_blocks(dim));
     step.sums = sums.data();
     std::vector<float> gradient;
     step.gradient = step.velocity_out;
@@ -43,10 +42,21 @@ void clipup_step(const Address& address, const WeightedRows& rows, std::uint64_t
         gradient.resize(dim);
         step.gradient = gradient.data();
     }
+    clipup_gradient(address, rows, first, dim, step);
+    clipup_apply(dim, clipup_blocks(dim), step);
+}
+
+void clipup_gradient(const Address& address, const WeightedRows& rows, std::uint64_t first, std::uint64_t dim,
+                     const ClipUpStep& step) {
+    const KernelTable& table = kernels();
     for_spans(first, dim, work(address.kind, rows.count, dim),
               [&](const Span& span) { table.clipup_gradient(address, rows, span, step); });
-    for_pieces(1, 1.0, [&](std::size_t) { table.clipup_scales(dim, step); });
-    for_spans(first, dim, static_cast<double>(dim), [&](const Span& span) { table.clipup_apply(span, step); });
+}
+
+void clipup_apply(std::uint64_t dim, std::uint64_t blocks, ClipUpStep step) {
+    const KernelTable& table = kernels();
+    for_pieces(1, 1.0, [&](std::size_t) { table.clipup_scales(blocks, step); });
+    for_spans(0, dim, static_cast<double>(dim), [&](const Span& span) { table.clipup_apply(span, step); });
 }
 
 void low_rank_factors(const Address& address, const RowKey* keys, std::size_t count, const LowRank& shape, float* out) {

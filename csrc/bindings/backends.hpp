@@ -31,6 +31,8 @@ struct Cpu {
                    const AdamStep& step) const;
     void clipup_step(const Address& address, const WeightedArray& rows, std::uint64_t first, std::uint64_t dim,
                      const ClipUpStep& step) const;
+    void clipup_gradient(const Address& address, const WeightedArray& rows, std::uint64_t first, std::uint64_t dim,
+                         const ClipUpStep& step) const;
 
     void low_rank_factors(const Address& address, const RowArray& rows, const LowRank& shape, float* out) const;
     void low_rank_perturb(const Address& address, const RowArray& rows, const LowRank& shape, const float* theta,
@@ -86,6 +88,6 @@ void register_mlp(py::module_& module);
 void register_rollout(py::module_& module);  // after register_mlp
 void register_noise(py::module_& module, Registry& both);
 void register_low_rank(Registry& both);
-void register_optimizers(Registry& both);
+void register_optimizers(py::module_& module, Registry& both);
 
 }  // namespace fastes::bindings

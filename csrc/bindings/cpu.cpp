@@ -82,6 +82,13 @@ void Cpu::clipup_step(const Address& address, const WeightedArray& rows, std::ui
     });
 }
 
+void Cpu::clipup_gradient(const Address& address, const WeightedArray& rows, std::uint64_t first, std::uint64_t dim,
+                          const ClipUpStep& step) const {
+    with_weighted_rows(address, rows, [&](const WeightedRows& weighted, const KernelTable&) {
+        fastes::clipup_gradient(address, weighted, first, dim, step);
+    });
+}
+
 void Cpu::low_rank_factors(const Address& address, const RowArray& rows, const LowRank& shape, float* out) const {
     const std::vector<RowKey> keys = row_keys(address, Rows(rows));
     const py::gil_scoped_release released;

@@ -27,6 +27,6 @@ PYBIND11_MODULE(_core, module) {
     fastes::bindings::register_low_rank(both);
     fastes::bindings::register_mlp(module);
     fastes::bindings::register_noise(module, both);
-    fastes::bindings::register_optimizers(both);
+    fastes::bindings::register_optimizers(module, both);
     fastes::bindings::register_rollout(module);
 }

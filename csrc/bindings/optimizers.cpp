@@ -18,15 +18,14 @@ struct InOut {
 };
 
 // All of one length; each output is its own input or shares memory with nothing.
-void check_arrays(std::initializer_list<const InOut*> arrays, const Array& weights, const Array& rows) {
+void check_arrays(std::initializer_list<const InOut*> arrays, std::initializer_list<Named> others) {
     const std::uint64_t dim = (*arrays.begin())->in.size;
     for (const InOut* array : arrays) {
         const char* name = array->name;
         floats(array->in, name);
         same_length(array->in.size, name, dim, "theta");
         writeable_floats(array->out, name, dim);
-        no_overlap({&array->out, name}, {&weights, "weights"});
-        no_overlap({&array->out, name}, {&rows, "rows"});
+        for (const Named& other : others) no_overlap({&array->out, name}, other);
         for (const InOut* other : arrays) {
             no_overlap({&array->out, name}, {&other->in, other->name}, array == other);
             if (array != other) no_overlap({&array->out, name}, {&other->out, other->name});
@@ -47,11 +46,11 @@ auto sgd_step(const Backend& backend, const A& theta, const std::optional<A>& mo
     if (momentum_buffer) {
         if (!momentum_out) throw py::value_error("momentum_out must be given with momentum_buffer.");
         const InOut buffers{"momentum_buffer", *momentum_buffer, *momentum_out};
-        check_arrays({&thetas, &buffers}, factors, list);
+        check_arrays({&thetas, &buffers}, {{&factors, "weights"}, {&list, "rows"}});
         step.momentum_in = buffers.from();
         step.momentum_out = buffers.to();
     } else {
-        check_arrays({&thetas}, factors, list);
+        check_arrays({&thetas}, {{&factors, "weights"}, {&list, "rows"}});
     }
     const std::uint64_t dim = thetas.in.size, first = checked_offset(offset, dim);
     step.theta_in = thetas.from();
@@ -74,7 +73,7 @@ auto adam_step(const Backend& backend, const A& theta, const A& m, const A& v, c
     const Array factors(weights), list(rows);
     const WeightedArray weighted = weighted_array(factors, list);
     const InOut thetas{"theta", theta, theta_out}, ms{"m", m, m_out}, vs{"v", v, v_out};
-    check_arrays({&thetas, &ms, &vs}, factors, list);
+    check_arrays({&thetas, &ms, &vs}, {{&factors, "weights"}, {&list, "rows"}});
     const std::uint64_t dim = thetas.in.size, first = checked_offset(offset, dim);
     AdamStep step{};
     step.theta_in = thetas.from();
@@ -104,7 +103,7 @@ auto clipup_step(const Backend& backend, const A& theta, const A& velocity, cons
     const Array factors(weights), list(rows);
     const WeightedArray weighted = weighted_array(factors, list);
     const InOut thetas{"theta", theta, theta_out}, velocities{"velocity", velocity, velocity_out};
-    check_arrays({&thetas, &velocities}, factors, list);
+    check_arrays({&thetas, &velocities}, {{&factors, "weights"}, {&list, "rows"}});
     const std::uint64_t dim = thetas.in.size, first = checked_offset(offset, dim);
     ClipUpStep step{};
     step.theta_in = thetas.from();
@@ -119,9 +118,62 @@ auto clipup_step(const Backend& backend, const A& theta, const A& velocity, cons
     return backend.clipup_step(at, weighted, first, dim, step);
 }
 
+// [B][3] of partial sums.
+double* partial_sums(const py::array& sums, bool is_written) {
+    if (!py::isinstance<py::array_t<double>>(sums) || (sums.flags() & py::array::c_style) == 0)
+        throw py::type_error("sums must be a C-contiguous float64 array.");
+    if (sums.ndim() != 2 || sums.shape(1) != 3) throw py::value_error("sums must have shape [blocks, 3].");
+    return static_cast<double*>(is_written ? py::array(sums).mutable_data() : const_cast<void*>(sums.data()));
+}
+
+// The halves of clipup_step, between which the partial sums of other parts are fetched from where they are.
+void clipup_gradient(const py::array& theta, const py::array& velocity, const py::array& weights, const py::array& rows,
+                     const py::handle& seed, const py::handle& generation, const py::handle& stream,
+                     const py::handle& offset, const py::handle& kind, double l2, const py::array& gradient,
+                     const py::array& sums) {
+    const Address at = address(seed, generation, stream, kind);
+    const Array thetas(theta), velocities(velocity), gradients(gradient), factors(weights), list(rows);
+    const WeightedArray weighted = weighted_array(factors, list);
+    ClipUpStep step{};
+    step.theta_in = floats(thetas, "theta");
+    step.velocity_in = floats(velocities, "velocity");
+    const std::uint64_t dim = thetas.size, first = checked_offset(offset, dim);
+    same_length(velocities.size, "velocity", dim, "theta");
+    step.gradient = writeable_floats(gradients, "gradient", dim);
+    no_overlap({&gradients, "gradient"}, {&thetas, "theta"});
+    no_overlap({&gradients, "gradient"}, {&velocities, "velocity"});
+    step.sums = partial_sums(sums, true);
+    same_length(static_cast<std::size_t>(sums.shape(0)), "sums", clipup_blocks(dim), "the blocks of theta");
+    step.l2 = narrowed(l2);
+    Cpu{}.clipup_gradient(at, weighted, first, dim, step);
+}
+
+void clipup_apply(const py::array& theta, const py::array& velocity, const py::array& gradient, const py::array& sums,
+                  double lr, double max_speed, double momentum, double decay, const py::array& theta_out,
+                  const py::array& velocity_out) {
+    const Array gradients(gradient);
+    const InOut thetas{"theta", theta, theta_out}, velocities{"velocity", velocity, velocity_out};
+    check_arrays({&thetas, &velocities}, {{&gradients, "gradient"}});
+    const std::uint64_t dim = thetas.in.size;
+    ClipUpStep step{};
+    step.gradient = const_cast<float*>(floats(gradients, "gradient"));  // only read
+    same_length(gradients.size, "gradient", dim, "theta");
+    step.sums = partial_sums(sums, false);
+    step.theta_in = thetas.from();
+    step.velocity_in = velocities.from();
+    step.theta_out = thetas.to();
+    step.velocity_out = velocities.to();
+    step.lr = lr;
+    step.momentum = momentum;
+    step.max_speed = max_speed;
+    step.decay = narrowed(decay);
+    const py::gil_scoped_release released;
+    fastes::clipup_apply(dim, static_cast<std::uint64_t>(sums.shape(0)), step);
+}
+
 }  // namespace
 
-void register_optimizers(Registry& both) {
+void register_optimizers(py::module_& module, Registry& both) {
     both.add("sgd_step", sgd_step<Cpu>, sgd_step<Gpu>, py::arg("theta"), py::arg("momentum_buffer").none(true),
              py::arg("weights"), py::arg("rows"), py::arg("seed"), py::arg("generation"), py::arg("stream"),
              py::arg("offset"), py::arg("kind"), py::kw_only(), py::arg("lr"), py::arg("momentum"), py::arg("nesterov"),
@@ -136,6 +188,13 @@ void register_optimizers(Registry& both) {
              py::arg("weights"), py::arg("rows"), py::arg("seed"), py::arg("generation"), py::arg("stream"),
              py::arg("offset"), py::arg("kind"), py::kw_only(), py::arg("lr"), py::arg("max_speed"),
              py::arg("momentum"), py::arg("l2"), py::arg("decay"), py::arg("theta_out"), py::arg("velocity_out"));
+    module.attr("CLIPUP_BLOCK") = clipup_block;
+    module.def("clipup_gradient", clipup_gradient, py::arg("theta"), py::arg("velocity"), py::arg("weights"),
+               py::arg("rows"), py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"),
+               py::arg("kind"), py::kw_only(), py::arg("l2"), py::arg("gradient"), py::arg("sums"));
+    module.def("clipup_apply", clipup_apply, py::arg("theta"), py::arg("velocity"), py::arg("gradient"),
+               py::arg("sums"), py::kw_only(), py::arg("lr"), py::arg("max_speed"), py::arg("momentum"),
+               py::arg("decay"), py::arg("theta_out"), py::arg("velocity_out"));
 }
 
 }  // namespace fastes::bindings

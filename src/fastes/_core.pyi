@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['DeviceArray', 'MAX_ELEMENTS', 'Mlp', 'NOISE_SPEC', 'Plan', 'Planner', 'adam_step', 'checked_row_numbers', 'clipup_step', 'isa', 'isas_built', 'isas_usable', 'low_rank_factors', 'low_rank_perturb', 'low_rank_sum', 'normal', 'num_threads', 'perturb', 'philox4x32', 'play', 'select_isa', 'set_num_threads', 'sgd_step', 'transform_digests_size', 'weighted_sum', 'words_only', 'words_only_size']
+__all__: list[str] = ['CLIPUP_BLOCK', 'DeviceArray', 'MAX_ELEMENTS', 'Mlp', 'NOISE_SPEC', 'Plan', 'Planner', 'adam_step', 'checked_row_numbers', 'clipup_apply', 'clipup_gradient', 'clipup_step', 'isa', 'isas_built', 'isas_usable', 'low_rank_factors', 'low_rank_perturb', 'low_rank_sum', 'normal', 'num_threads', 'perturb', 'philox4x32', 'play', 'select_isa', 'set_num_threads', 'sgd_step', 'transform_digests_size', 'weighted_sum', 'words_only', 'words_only_size']
 class DeviceArray:
     def __init__(self, pointer: typing.SupportsInt | typing.SupportsIndex, shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], dtype: str, itemsize: typing.SupportsInt | typing.SupportsIndex, contiguous: bool, writeable: bool) -> None:
         ...
@@ -69,6 +69,10 @@ def adam_step(theta: numpy.ndarray, m: numpy.ndarray, v: numpy.ndarray, weights:
     ...
 def checked_row_numbers(rows: numpy.ndarray) -> numpy.typing.NDArray[numpy.uint32]:
     ...
+def clipup_apply(theta: numpy.ndarray, velocity: numpy.ndarray, gradient: numpy.ndarray, sums: numpy.ndarray, *, lr: typing.SupportsFloat | typing.SupportsIndex, max_speed: typing.SupportsFloat | typing.SupportsIndex, momentum: typing.SupportsFloat | typing.SupportsIndex, decay: typing.SupportsFloat | typing.SupportsIndex, theta_out: numpy.ndarray, velocity_out: numpy.ndarray) -> None:
+    ...
+def clipup_gradient(theta: numpy.ndarray, velocity: numpy.ndarray, weights: numpy.ndarray, rows: numpy.ndarray, seed: typing.Any, generation: typing.Any, stream: typing.Any, offset: typing.Any, kind: typing.Any, *, l2: typing.SupportsFloat | typing.SupportsIndex, gradient: numpy.ndarray, sums: numpy.ndarray) -> None:
+    ...
 def clipup_step(theta: numpy.ndarray, velocity: numpy.ndarray, weights: numpy.ndarray, rows: numpy.ndarray, seed: typing.Any, generation: typing.Any, stream: typing.Any, offset: typing.Any, kind: typing.Any, *, lr: typing.SupportsFloat | typing.SupportsIndex, max_speed: typing.SupportsFloat | typing.SupportsIndex, momentum: typing.SupportsFloat | typing.SupportsIndex, l2: typing.SupportsFloat | typing.SupportsIndex, decay: typing.SupportsFloat | typing.SupportsIndex, theta_out: numpy.ndarray, velocity_out: numpy.ndarray) -> None:
     ...
 def isa() -> str:
@@ -107,5 +111,6 @@ def words_only(row_count: typing.SupportsInt | typing.SupportsIndex, dim: typing
     ...
 def words_only_size(dim: typing.SupportsInt | typing.SupportsIndex) -> int:
     ...
+CLIPUP_BLOCK: int = 1024
 MAX_ELEMENTS: int = 17179869184
 NOISE_SPEC: int = 1

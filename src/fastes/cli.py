@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastes.errors import ConfigError, FastesError, ProblemError, StorageError
+from fastes.log import show_log
 
 if TYPE_CHECKING:
     from fastes.policies import Policy
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from fastes.bench import one_blas_thread
 
         one_blas_thread()  # before anything imports NumPy
+    show_log()
     try:
         _check_environment()
         with contextlib.nullcontext() if options.debug else _without_tracebacks():
@@ -102,13 +104,35 @@ def _train(options: argparse.Namespace) -> int:
                 f"fastes train CONFIG.toml --resume {options.resume}."
             )
     tables = config.with_settings(config.read_tables(path), options.set)
-    if options.executor is not None:
-        same = tables.get("executor", {}).get("kind") == options.executor
-        tables["executor"] = (tables["executor"] if same else {}) | {"kind": options.executor}
+    _set_executor(tables, options)
     tables.setdefault("output", {}).setdefault("dir", str(options.resume or f"runs/{path.stem}"))
     trainer = config.trainer(tables, resume=options.resume, reporters=[ConsoleReporter()])
     result = trainer.run()
     return 0 if result.status == "finished" else 130
+
+
+def _set_executor(tables: dict[str, Any], options: argparse.Namespace) -> None:
+    """What the command line says of where members are evaluated; --listen means tcp."""
+    given = {
+        "listen": options.listen,
+        "token_file": None if options.token_file is None else str(options.token_file),
+        "metrics_port": options.metrics_port,
+    }
+    given = {key: value for key, value in given.items() if value is not None}
+    kind = options.executor or ("tcp" if options.listen is not None else None)
+    if kind is not None:
+        same = tables.get("executor", {}).get("kind") == kind
+        tables["executor"] = (tables["executor"] if same else {}) | {"kind": kind}
+    if given and (found := tables.get("executor", {}).get("kind", "local")) != "tcp":
+        name = next(iter(given)).replace("_", "-")
+        raise ConfigError(f"--{name} is for executor tcp, not {found}: give --listen HOST:PORT as well.")
+    tables.setdefault("executor", {}).update(given)
+
+
+def _worker(options: argparse.Namespace) -> int:
+    from fastes import worker
+
+    return worker.run(options)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -214,6 +238,8 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from fastes import worker
+
     parser = argparse.ArgumentParser(prog="fastes", description="Evolution Strategies for PyTorch.")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -229,8 +255,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value, such as algorithm.sigma=0.2"
     )
-    train.add_argument("--executor", metavar="KIND", help="where members are evaluated: inline, local, mpi or ray")
+    train.add_argument("--executor", metavar="KIND", help="where members are evaluated: inline, local, tcp, mpi or ray")
+    train.add_argument("--listen", metavar="HOST:PORT", help="let workers on other machines evaluate; port 0 picks one")
+    train.add_argument("--token-file", type=Path, metavar="FILE", help="their shared secret; made if it is missing")
+    train.add_argument("--metrics-port", type=int, metavar="PORT", help="counters for Prometheus, on this machine only")
     train.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in DIR")
+
+    worker.parser(add("worker", _worker, "Evaluate members for a coordinator on another machine."))
 
     evaluate = add("evaluate", _evaluate, "Evaluate the trained policy of a run on fresh episodes.")
     evaluate.add_argument("run", type=Path, metavar="RUN", help="the run's directory")

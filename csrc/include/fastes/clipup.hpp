@@ -79,9 +79,9 @@ FASTES_CALLABLE inline void find_scales(double dd, double dv, double vv, ClipUpS
 }
 
 // Partial sums are added in order.
-inline void find_scales(std::uint64_t dim, ClipUpStep& step) {
+inline void find_scales(std::uint64_t blocks, ClipUpStep& step) {
     double dd = 0.0, dv = 0.0, vv = 0.0;
-    for (std::uint64_t block = 0; block < (dim + clipup_block - 1) / clipup_block; ++block) {
+    for (std::uint64_t block = 0; block < blocks; ++block) {
         dd += step.sums[3 * block];
         dv += step.sums[3 * block + 1];
         vv += step.sums[3 * block + 2];

@@ -57,7 +57,7 @@ struct KernelTable {
     void (*sgd_step)(const Address&, const WeightedRows&, const Span&, const SgdStep&);
     void (*adam_step)(const Address&, const WeightedRows&, const Span&, const AdamStep&);
     void (*clipup_gradient)(const Address&, const WeightedRows&, const Span&, const ClipUpStep&);
-    void (*clipup_scales)(std::uint64_t dim, ClipUpStep&);
+    void (*clipup_scales)(std::uint64_t blocks, ClipUpStep&);
     void (*clipup_apply)(const Span&, const ClipUpStep&);
     void (*low_rank_perturb)(const LowRankMember&);
     void (*low_rank_add)(const LowRankBlock&);

@@ -12,6 +12,14 @@ namespace fastes {
 void clipup_step(const Address& address, const WeightedRows& rows, std::uint64_t first, std::uint64_t dim,
                  ClipUpStep step);
 
+// The two passes of clipup_step apart, for parts of theta that begin at multiples of clipup_block elements.
+// The first makes step.gradient and step.sums of a part; of the step's numbers it uses l2.
+void clipup_gradient(const Address& address, const WeightedRows& rows, std::uint64_t first, std::uint64_t dim,
+                     const ClipUpStep& step);
+
+// The second takes the sums of all parts, `blocks` in all, in their order.
+void clipup_apply(std::uint64_t dim, std::uint64_t blocks, ClipUpStep step);
+
 // One m x n tensor whose factors begin at element `first` of their stream.
 struct LowRank {
     std::size_t m, n, rank;

@@ -34,7 +34,10 @@ from fastes.executors.tcp.wire import (
     SnapshotBegin,
     SnapshotChunk,
     SnapshotEnd,
+    Status,
     SumsOfObservations,
+    Watch,
+    WorkerRow,
 )
 
 TOKEN = Token.parse("00112233445566778899aabbccddeeff", "a test")
@@ -56,6 +59,7 @@ IDENTITY = Identity(
     processor="x86_64 AVX512",
     host="node1",
     pid=4242,
+    process=bytes(range(16)),
     cores=2,
     processes=2,
 )
@@ -68,6 +72,7 @@ SETUP = Setup(
     dim=3,
     observation=2,
     behaviour=2,
+    path="native",
     **{name: written_table(table) for name, table in TABLES.items()},
 )
 READY = Ready(
@@ -75,6 +80,7 @@ READY = Ready(
     sources={"mymodule": bytes(range(32))},
     forward=bytes(16),
     credit=4,
+    rate=2e9,
     **{name: table_hash(table) for name, table in TABLES.items()},
 )
 
@@ -92,7 +98,7 @@ EXAMPLES: list[Message] = [
     ),
     SnapshotChunk(0, memoryview(bytes(range(12)))),
     SnapshotEnd(7),
-    Commit(6, BEFORE, AFTER, bytes(24), bytes(24), SUMS),
+    Commit(6, BEFORE, bytes(24), bytes(24), SUMS),
     Lease(7, 1),
     Result(7, 0, bytes(16), bytes(16), AFTER, SUMS, bytes(32), {"x": bytes(32)}, {2: "raised ValueError: no"}),
     Returned(7, [0, 1]),
@@ -102,6 +108,24 @@ EXAMPLES: list[Message] = [
     Drain(),
     Bye("token", "the worker has another token."),
     Resync(7, BEFORE, AFTER),
+    Watch(),
+    Status(
+        "cartpole-1",
+        7,
+        25,
+        6,
+        3,
+        2,
+        1,
+        42,
+        3.5,
+        12.0,
+        "replay",
+        {"accepted": 14, "stale": 1},
+        1234,
+        567,
+        [WorkerRow("node1/4242", "ready", "replay", 2, 1, 14, 0.75, 11.0, 0.5, 1234, 567)],
+    ),
 ]
 
 

@@ -263,7 +263,7 @@ class TestCommits:
             seen = Moments(3.0, np.array([0.1, 0.2]), np.array([0.3, 0.4]))
             evaluations = Evaluations(generation, fitness, np.full(6, 2**generation * 2, np.uint32), seen)
             after, _ = algorithm.tell(state, evaluations)
-            message = unpacked(Commit.TYPE, packed(commit_of(evaluations, state.digest(), after.digest(), steps=True)))
+            message = unpacked(Commit.TYPE, packed(commit_of(evaluations, state.digest(), steps=True)))
             assert isinstance(message, Commit)
             assert message.before.hex() == replica.digest()
             replica, _ = algorithm.tell(replica, evaluations_of(message, NUMBERS))

@@ -29,6 +29,7 @@ class State:
     theta: Float32Array
     optimizer: OptimizerState
     conditions: Conditions = field(default_factory=Conditions)
+    _digest: list[str] = field(default_factory=list, init=False, repr=False, compare=False)  # once it was asked for
 
     def arrays(self) -> dict[str, AnyArray]:
         """All arrays by name, for a checkpoint."""
@@ -55,11 +56,17 @@ class State:
         conditions = Conditions.restore(surroundings, scalars["conditions"])
         return cls(int(scalars["seed"]), int(scalars["generation"]), arrays["theta"], optimizer, conditions)
 
+    def bare(self) -> State:
+        """The same without what only `tell` needs: enough for those who evaluate and are sent the next one, too."""
+        return replace(self, optimizer=OptimizerState())
+
     def digest(self) -> str:
         """Digest of theta, the optimizer's state and the conditions that change: equal states, equal digests."""
-        moments = [self.optimizer.arrays[name] for name in sorted(self.optimizer.arrays)]
-        scalars = np.array([self.optimizer.scalars[name] for name in sorted(self.optimizer.scalars)], np.float64)
-        return kernels.digest(self.theta, *moments, scalars, *self.conditions.changing())
+        if not self._digest:
+            moments = [self.optimizer.arrays[name] for name in sorted(self.optimizer.arrays)]
+            scalars = np.array([self.optimizer.scalars[name] for name in sorted(self.optimizer.scalars)], np.float64)
+            self._digest.append(kernels.digest(self.theta, *moments, scalars, *self.conditions.changing()))
+        return self._digest[0]
 
 
 class Algorithm(ABC):

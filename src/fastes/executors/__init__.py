@@ -7,12 +7,14 @@ from fastes.executors.inline import Inline
 from fastes.executors.local import Local
 from fastes.executors.mpi import Mpi
 from fastes.executors.ray import Ray
+from fastes.executors.tcp import Tcp
 
 EXECUTORS: dict[str, type[ExecutorSettings]] = {
     "inline": Inline,
     "local": Local,
+    "tcp": Tcp,
     "mpi": Mpi,
     "ray": Ray,
 }
 
-__all__ = ["EXECUTORS", "Executor", "ExecutorSettings", "Inline", "Local", "Mpi", "Plan", "Ray"]
+__all__ = ["EXECUTORS", "Executor", "ExecutorSettings", "Inline", "Local", "Mpi", "Plan", "Ray", "Tcp"]

@@ -111,7 +111,7 @@ class Pool:
 
     @property
     def patience_s(self) -> float | None:
-        """How often to call `answers` though nothing is ready, None for never."""
+        """How often to ask whether one has `hung`, None for never."""
         return min(self._watchdog_s / 4, 1.0) or None
 
     def load(self, theta: Float32Array) -> None:
@@ -123,27 +123,31 @@ class Pool:
         member = next(member for member in self._members if member.work is None)
         self._give(member, _Work(unit, ticket))
 
+    def tried(self, unit: Generation) -> UnitResult | Failure:
+        """What a unit comes to whose theta nobody needs afterwards, while nothing else is out."""
+        self.load(unit.theta)
+        self.give(unit)
+        while not (answers := self.wait()):
+            pass
+        return answers[0].outcome
+
     def wait(self) -> list[Answer]:
         """The answers that have come, once something has happened."""
-        return list(self.answers(wait(self.connections, self.patience_s)))
+        ready = wait(self.connections, self.patience_s)
+        return [*self.answers(ready), *self.hung()]
 
-    def answers(self, ready: Sequence[Any] | None = None) -> Iterator[Answer]:
-        """The answers that are there. ready: connections that can be read, None to look."""
-        if ready is None:
-            ready = wait(self.connections, 0)
-        for member in self._members[:]:
-            work = member.work
-            if work is None:
-                continue
-            if member.connection in ready:
+    def answers(self, ready: Sequence[Any]) -> Iterator[Answer]:
+        """What came of units. ready: those of the `connections` that can be read."""
+        for member in self._members:
+            if member.work is not None and member.connection in ready:
                 outcome = _received(member.connection)
-                if outcome is None:
-                    outcome = self._died(member, work)
-            else:
-                outcome = self._hung(member, work)
-            if outcome is not None:
-                member.work = None
-                yield Answer(work.ticket, outcome)
+                yield from self._answered(member, member.work, outcome or self._died(member, member.work))
+
+    def hung(self) -> Iterator[Answer]:
+        """What came of units whose process the watchdog has ended. Nothing without a watchdog."""
+        for member in self._members:
+            if self._watchdog_s and member.work is not None:
+                yield from self._answered(member, member.work, self._hung(member, member.work))
 
     def close(self) -> None:
         """Ends all processes. Idle ones end by themselves, busy ones are told to."""
@@ -200,13 +204,19 @@ class Pool:
         with contextlib.suppress(OSError):  # it died while idle: its pipe reads as ended, and it is replaced
             member.connection.send(task)
 
+    def _answered(self, member: _Member, work: _Work, outcome: UnitResult | Failure | None) -> Iterator[Answer]:
+        """Nothing while the unit is tried again."""
+        if outcome is not None:
+            member.work = None
+            yield Answer(work.ticket, outcome)
+
     def _hung(self, member: _Member, work: _Work) -> Failure | None:
         """If a process hangs, ends it and goes on without the member that hung.
 
         Gives a failure if that is not forgiven, or if nobody knows which member it was.
         """
         # Not one whose answer has come since: it only seems to hang.
-        if not self._watchdog_s or member.watch.stuck_s() <= self._watchdog_s or member.connection.poll():
+        if member.watch.stuck_s() <= self._watchdog_s or member.connection.poll():
             return None
         unit, number = work.unit, member.watch.member
         why = f"did not come back within executor.watchdog_s = {self._watchdog_s:g} seconds"

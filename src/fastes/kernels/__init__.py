@@ -9,7 +9,8 @@ the caller's stream, and the bits are the same.
 
 from __future__ import annotations
 
-from fastes._core import MAX_ELEMENTS, NOISE_SPEC, num_threads, select_isa, set_num_threads
+from fastes._core import CLIPUP_BLOCK, MAX_ELEMENTS, NOISE_SPEC, num_threads, select_isa, set_num_threads
+from fastes.kernels.clipup_parts import clipup_apply, clipup_gradient
 from fastes.kernels.cuda_report import CudaReport, GpuState, cuda_report
 from fastes.kernels.low_rank import low_rank_factors, low_rank_perturb, low_rank_sum
 from fastes.kernels.noise import KINDS, normal, perturb, philox4x32, weighted_sum
@@ -17,12 +18,15 @@ from fastes.kernels.optimizer_steps import adam_step, clipup_step, sgd_step
 from fastes.kernels.state import digest, info, self_test
 
 __all__ = [
+    "CLIPUP_BLOCK",
     "KINDS",
     "MAX_ELEMENTS",
     "NOISE_SPEC",
     "CudaReport",
     "GpuState",
     "adam_step",
+    "clipup_apply",
+    "clipup_gradient",
     "clipup_step",
     "cuda_report",
     "digest",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastes.optim.adam import Adam, AdamW
 from fastes.optim.base import Optimizer, OptimizerState
 from fastes.optim.clipup import ClipUp
+from fastes.optim.part import PART_MULTIPLE, WHOLE, Part
 from fastes.optim.sgd import SGD
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -14,4 +15,15 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "clipup": ClipUp,
 }
 
-__all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "ClipUp", "Optimizer", "OptimizerState"]
+__all__ = [
+    "OPTIMIZERS",
+    "PART_MULTIPLE",
+    "SGD",
+    "WHOLE",
+    "Adam",
+    "AdamW",
+    "ClipUp",
+    "Optimizer",
+    "OptimizerState",
+    "Part",
+]

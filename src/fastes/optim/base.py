@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fastes.optim.part import WHOLE, Part
 from fastes.types import Float32Array, UInt32Array
 
 
@@ -39,8 +40,12 @@ class Optimizer(ABC):
         seed: int,
         generation: int,
         kind: str = "normal",
+        part: Part = WHOLE,
     ) -> tuple[Float32Array, OptimizerState]:
-        """theta: float32 [D]; weights: float32 [K] and rows: uint32 [K] of the uphill direction. Gives new arrays."""
+        """theta: float32 [D]; weights: float32 [K] and rows: uint32 [K] of the uphill direction. Gives new arrays.
+
+        part: where theta and the state's arrays are elements [first, first + D) of larger ones.
+        """
 
 
 def check_settings(name: str, positive: dict[str, float], not_negative: dict[str, float]) -> None:

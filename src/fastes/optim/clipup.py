@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from fastes import kernels
 from fastes.optim.base import Optimizer, OptimizerState, check_settings
+from fastes.optim.part import WHOLE, Part
 from fastes.types import Float32Array, UInt32Array
 
 
@@ -47,20 +49,22 @@ class ClipUp(Optimizer):
         seed: int,
         generation: int,
         kind: str = "normal",
+        part: Part = WHOLE,
     ) -> tuple[Float32Array, OptimizerState]:
         """See `Optimizer.step`."""
-        theta, velocity = kernels.clipup_step(
-            theta,
-            state.arrays["velocity"],
-            weights,
-            rows,
-            seed=seed,
-            generation=generation,
-            kind=kind,
-            lr=self.lr,
-            max_speed=2.0 * self.lr if self.max_speed is None else self.max_speed,
-            momentum=self.momentum,
-            l2=self.l2,
-            weight_decay=self.weight_decay,
-        )
+        velocity = state.arrays["velocity"]
+        address: dict[str, Any] = {"seed": seed, "generation": generation, "kind": kind}
+        lengths: dict[str, Any] = {
+            "lr": self.lr,
+            "max_speed": 2.0 * self.lr if self.max_speed is None else self.max_speed,
+            "momentum": self.momentum,
+            "weight_decay": self.weight_decay,
+        }
+        if part is WHOLE:
+            theta, velocity = kernels.clipup_step(theta, velocity, weights, rows, **address, **lengths, l2=self.l2)
+        else:
+            gradient, sums = kernels.clipup_gradient(
+                theta, velocity, weights, rows, **address, offset=part.first, l2=self.l2
+            )
+            theta, velocity = kernels.clipup_apply(theta, velocity, gradient, part.joined(sums), **lengths)
         return theta, OptimizerState({"velocity": velocity})

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastes import kernels
 from fastes.optim.base import Optimizer, OptimizerState, check_settings
+from fastes.optim.part import WHOLE, Part
 from fastes.types import Float32Array, UInt32Array
 
 
@@ -46,6 +47,7 @@ class SGD(Optimizer):
         seed: int,
         generation: int,
         kind: str = "normal",
+        part: Part = WHOLE,
     ) -> tuple[Float32Array, OptimizerState]:
         """See `Optimizer.step`."""
         theta, buffer = kernels.sgd_step(
@@ -55,6 +57,7 @@ class SGD(Optimizer):
             rows,
             seed=seed,
             generation=generation,
+            offset=part.first,
             kind=kind,
             lr=self.lr,
             momentum=self.momentum,

@@ -102,6 +102,11 @@ class Problem(ABC):
         return False
 
     @property
+    def most_behaviour(self) -> int:
+        """Most numbers that a member's behaviour may be, 0 where there is none."""
+        return 0
+
+    @property
     def episodes_per_member(self) -> int:
         """E, the episodes over which a member's fitness is the mean."""
         return 1

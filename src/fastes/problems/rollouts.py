@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _NORMALISED_CLIP = 5.0
+_MOST_BEHAVIOUR = 2**16  # numbers: how many they are is only known when an episode was played
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +123,11 @@ class Rollouts(Problem):
     def forgives_errors(self) -> bool:
         """See `Problem`."""
         return self.on_error == "worst"
+
+    @property
+    def most_behaviour(self) -> int:
+        """See `Problem`."""
+        return 0 if self.behaviour == "none" else _MOST_BEHAVIOUR
 
     @property
     def episodes_per_member(self) -> int:

@@ -2,7 +2,7 @@
 
 Every rank runs the command. Rank 0 trains; the others `serve`. All of them take units from a counter in rank 0's memory
 (remote memory access), so that nobody hands anything out; theta lies once in each node's shared memory; results are
-gathered at the end of a generation.
+gathered at the end of a generation. Rank 0 updates theta and sends it, or all ranks update a slice each.
 """
 
 from __future__ import annotations
@@ -13,50 +13,72 @@ import signal
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 
-from fastes.errors import ExecutorError
+from fastes.errors import ConfigError, ExecutorError
 from fastes.evaluator import Evaluator
 from fastes.executors.base import Executor, ExecutorSettings, Plan
 from fastes.executors.failure import Failure, evaluated
 from fastes.executors.idle import idle_remarks
 from fastes.executors.mpi.parcels import (
+    END,
+    GENERATION,
+    START,
+    STEP,
+    THETA,
     packed_failure,
     packed_generation,
     packed_results,
     unpacked_generation,
     unpacked_results,
 )
+from fastes.executors.mpi.sharded import Shard, Sharded
+from fastes.executors.mpi.step import Step
+from fastes.executors.mpi.sync import Costs, Sync, measured
+from fastes.executors.mpi.theta import NodeTheta
 from fastes.executors.mpi.world import world
 from fastes.messages import UnitResult
 from fastes.noise import Generation
 from fastes.optim import Optimizer
 from fastes.policies import Policy
 from fastes.problems.pulse import no_pulse
-from fastes.types import Float32Array
 
-# The first byte of what rank 0 tells the others.
-_START, _GENERATION, _END = b"S", b"G", b"E"
 _SAME, _OTHER = b"", b"other"  # than rank 0, of what a rank has made
 
 
 @dataclass(frozen=True, slots=True)
 class Mpi(ExecutorSettings):
-    """No settings: `mpirun` or `srun` says how many ranks there are, and on which cores."""
+    """`mpirun` or `srun` says how many ranks there are, and on which cores.
+
+    sync: how theta stays in step: "broadcast": rank 0 updates it and sends it; "sharded": every rank updates a slice,
+    and the slices are brought together; "auto": what is measured to be faster. No result depends on it.
+    """
+
+    sync: Sync = "auto"
+
+    def __post_init__(self) -> None:
+        """Checks the settings. Raises ConfigError."""
+        if self.sync not in get_args(Sync):
+            raise ConfigError(f"executor.sync must be one of {', '.join(get_args(Sync))}, not {self.sync!r}.")
 
     def create(self) -> Executor:
         """See `ExecutorSettings`. Raises ExecutorError if there is no MPI."""
-        return MpiExecutor()
+        return MpiExecutor(self)
 
 
 class MpiExecutor(Executor):
-    """The part of this rank in its job. Rank 0 calls `start`, `run` and `close`, the others `serve`."""
+    """The part of this rank in its job. Rank 0 calls `start`, `run`, `spread` and `close`, the others `serve`."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mpi | None = None) -> None:
         """Meets the other ranks."""
+        self._sync = (settings or Mpi()).sync
         self._world = world()
         self._is_open = True  # until the others have been told that the run is over
+        self._has_begun = False
+        self._shard: Shard | None = None
+        self._costs: Costs | None = None
 
     @property
     def coordinates(self) -> bool:
@@ -66,41 +88,57 @@ class MpiExecutor(Executor):
     def start(self, evaluator: Evaluator, plan: Plan | None = None) -> None:
         """See `Executor`. Raises ExecutorError if another rank has made another policy."""
         self._is_open = True
-        told = {"fingerprint": _fingerprint(evaluator), "dim": evaluator.policy.dim, "path": evaluator.policy.path}
+        optimizer = None if plan is None else plan.algorithm.optimizer
+        told = {
+            "fingerprint": _fingerprint(evaluator),
+            "optimizer": repr(optimizer),
+            "dim": evaluator.policy.dim,
+            "path": evaluator.policy.path,
+        }
         with self._world.counted_on():
-            self._world.told(_START + json.dumps(told).encode())
+            self._world.told(START + json.dumps(told).encode())
             self._begin(evaluator, evaluator.policy.dim)
             answers = self._world.gathered(_SAME)
         if any(answers):
             raise ExecutorError(
-                f"rank {answers.index(_OTHER)} has made another policy or other units than rank 0. Every rank has to "
-                "build the same from the configuration: seed what a module draws when it is made, and install the same "
-                "fastes, torch and data on all nodes."
+                f"rank {answers.index(_OTHER)} has made another policy, optimizer or other units than rank 0. Every "
+                "rank has to build the same from the configuration: seed what a module draws when it is made, and "
+                "install the same fastes, torch and data on all nodes."
             )
+        if plan is not None and self._sync == "auto" and self._world.size > 1:
+            with self._world.counted_on():
+                self._costs = measured(plan, self._sharded(plan.algorithm.optimizer), self._theta)
 
     def run(self, generation: Generation) -> Iterator[UnitResult]:
         """See `Executor`."""
         with self._world.counted_on():
             self._world.count_from_zero()
-            self._world.told(_GENERATION + packed_generation(generation))
-            self._world.share(generation.theta)
+            self._theta.show(generation.theta)
+            self._world.told(GENERATION + packed_generation(generation))
             parcels = self._world.gathered(self._taken(generation))
         for parcel in parcels:
             yield from unpacked_results(parcel, generation.index)
+
+    def spread(self, optimizer: Optimizer) -> Optimizer:
+        """See `Executor`."""
+        sync = self._sync if self._costs is None else self._costs.better
+        return self._sharded(optimizer) if sync == "sharded" else optimizer
 
     def remarks(self, units: int) -> list[str]:
         """See `Executor`."""
         world = self._world
         ranks = f"{world.size} rank{'s' * (world.size > 1)} on {world.nodes} node{'s' * (world.nodes > 1)}"
         threads = f"{world.threads} thread{'s' * (world.threads > 1)}"
-        return [f"MPI: {ranks}, rank 0 with {threads}.", *idle_remarks(units, world.size, "ranks")]
+        costs = [] if self._costs is None else [self._costs.remark()]
+        return [f"MPI: {ranks}, rank 0 with {threads}.", *costs, *idle_remarks(units, world.size, "ranks")]
 
     def close(self) -> None:
         """See `Executor`. In the middle of a generation it leaves the others to be ended with this process."""
         if self._is_open and self.coordinates and not self._world.is_counted_on:
             self._is_open = False
-            self._world.told(_END)
-            self._world.free()
+            self._world.told(END)
+            if self._has_begun:
+                self._free()
 
     def serve(self, evaluator: Evaluator, optimizer: Optimizer) -> None:
         """See `Executor`. An exception is printed and ends the whole job."""
@@ -108,7 +146,7 @@ class MpiExecutor(Executor):
         previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             with self._world.counted_on():
-                self._serve(evaluator)
+                self._serve(evaluator, optimizer)
         except BaseException:
             print(f"fastes: rank {self._world.rank} ends the job:\n{traceback.format_exc()}", flush=True)
             self._world.abort()
@@ -117,24 +155,43 @@ class MpiExecutor(Executor):
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def _serve(self, evaluator: Evaluator) -> None:
+    def _serve(self, evaluator: Evaluator, optimizer: Optimizer) -> None:
         message = self._world.told(None)
-        if message[:1] != _START:
+        if message[:1] != START:
             return  # rank 0 could not start
         told = json.loads(message[1:])
         evaluator.policy.path = told["path"]
-        is_same = told["fingerprint"] == _fingerprint(evaluator)
-        theta = self._begin(evaluator, told["dim"])
+        is_same = told["fingerprint"] == _fingerprint(evaluator) and told["optimizer"] in (repr(optimizer), repr(None))
+        self._begin(evaluator, told["dim"])
+        shard = self._shard = Shard(self._world, self._theta, optimizer)
         self._world.gathered(_SAME if is_same else _OTHER)
-        while (message := self._world.told(None))[:1] == _GENERATION:
-            self._world.share(None)
-            self._world.gathered(self._taken(unpacked_generation(message[1:], theta)))
-        self._world.free()
+        while (message := self._world.told(None))[:1] in (THETA, STEP, GENERATION):
+            kind, content = message[:1], message[1:]
+            if kind == THETA:
+                self._theta.receive(int(content))
+            elif kind == STEP:
+                shard.take(Step.unpacked(content))
+            else:
+                self._world.gathered(self._taken(unpacked_generation(content, self._theta.array)))
+        self._free()
 
-    def _begin(self, evaluator: Evaluator, dim: int) -> Float32Array:
-        """The memory of theta."""
+    def _begin(self, evaluator: Evaluator, dim: int) -> None:
         self._evaluator = evaluator
-        return self._world.allocate(dim)
+        self._theta = NodeTheta(self._world, dim)
+        self._has_begun = True
+
+    def _sharded(self, optimizer: Optimizer) -> Sharded:
+        """On rank 0."""
+        if self._shard is None:
+            self._shard = Shard(self._world, self._theta, optimizer)
+        return Sharded(optimizer, self._world, self._theta, self._shard)
+
+    def _free(self) -> None:
+        """Together."""
+        if self._shard is not None:
+            self._shard.free()
+            self._shard = None
+        self._theta.free()
 
     def _taken(self, generation: Generation) -> bytes:
         """What this rank found out in the generation, evaluating units until there are no more."""

@@ -17,6 +17,9 @@ from fastes.messages import UnitResult
 from fastes.noise import Generation
 from fastes.types import AnyArray, Float32Array
 
+# The first byte of what rank 0 tells the others.
+START, THETA, STEP, GENERATION, END = b"S", b"T", b"U", b"G", b"E"
+
 _JSON = "json"
 
 
@@ -30,12 +33,12 @@ def packed_generation(generation: Generation) -> bytes:
         "conditions": generation.conditions.scalars(),
     }
     arrays = {"rows": generation.rows, "scales": generation.scales}
-    return _packed(arrays | {f"conditions.{k}": v for k, v in generation.conditions.arrays().items()}, scalars)
+    return packed(arrays | {f"conditions.{k}": v for k, v in generation.conditions.arrays().items()}, scalars)
 
 
 def unpacked_generation(parcel: bytes, theta: Float32Array) -> Generation:
     """The generation around theta, float32 [D]."""
-    arrays, scalars = _unpacked(parcel)
+    arrays, scalars = unpacked(parcel)
     surroundings = {k.removeprefix("conditions."): v for k, v in arrays.items() if k.startswith("conditions.")}
     conditions = Conditions.restore(surroundings, scalars["conditions"])
     seed, index, kind, first = (scalars[name] for name in ("seed", "index", "kind", "first"))
@@ -59,19 +62,19 @@ def packed_results(results: Sequence[UnitResult]) -> bytes:
         arrays |= {f"{number}.statistics.{name}": values for name, values in result.statistics.items()}
     failures = {number: dict(result.failures) for number, result in enumerate(results) if result.failures}
     names = {number: list(result.statistics) for number, result in enumerate(results) if result.statistics}
-    return _packed(arrays, {"failures": failures, "statistics": names})
+    return packed(arrays, {"failures": failures, "statistics": names})
 
 
 def packed_failure(failure: Failure) -> bytes:
     """The error that ended a rank's generation."""
     error = failure.error
     notes = getattr(error, "__notes__", [])
-    return _packed({}, {"error": type(error).__name__, "message": str(error), "notes": notes})
+    return packed({}, {"error": type(error).__name__, "message": str(error), "notes": notes})
 
 
 def unpacked_results(parcel: bytes, generation: int) -> Iterator[UnitResult]:
     """The results in a rank's parcel. Raises the error if it holds one instead."""
-    arrays, scalars = _unpacked(parcel)
+    arrays, scalars = unpacked(parcel)
     if "error" in scalars:
         raise _error(scalars)
     ends = np.cumsum(arrays["members"])
@@ -103,11 +106,13 @@ def _error(scalars: dict[str, Any]) -> FastesError:
     return error
 
 
-def _packed(arrays: dict[str, AnyArray], scalars: dict[str, Any]) -> bytes:
+def packed(arrays: dict[str, AnyArray], scalars: dict[str, Any]) -> bytes:
+    """Arrays with their dtypes and shapes; scalars: what JSON can hold, floats to the bit."""
     text = np.frombuffer(json.dumps(scalars).encode(), np.uint8)
     return save({_JSON: text} | {name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
 
-def _unpacked(parcel: bytes) -> tuple[dict[str, AnyArray], dict[str, Any]]:
+def unpacked(parcel: bytes) -> tuple[dict[str, AnyArray], dict[str, Any]]:
+    """The arrays and scalars that were packed."""
     arrays = load(parcel)
     return arrays, json.loads(arrays.pop(_JSON).tobytes())

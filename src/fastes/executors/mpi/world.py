@@ -1,4 +1,4 @@
-"""The one place where MPI is called: ranks, the theta of each node, the counter of units, and how a job ends.
+"""The ranks of an MPI job: who shares a node, the counter of units, messages, and how a job ends.
 
 A process that ends while others count on it takes the job with it (MPI_Abort): no rank waits for one that is gone.
 Waiting gives the processor back between looks, because the ranks of a node share its cores with whoever still works.
@@ -19,13 +19,13 @@ import numpy as np
 
 from fastes import kernels
 from fastes.errors import ExecutorError
-from fastes.types import AnyArray, Float32Array
+from fastes.optim import PART_MULTIPLE
+from fastes.types import AnyArray
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
 _LAUNCHERS = ("PMI", "OMPI_COMM_WORLD", "SLURM_STEP_ID")  # begin the names of variables that they set
-_PIECE = 2**28  # elements of theta that one broadcast carries: counts are 31 bits wide in MPI 3
 _CPUS = 8192  # more than any Linux numbers
 _LONGEST_PAUSE_S = 1e-3
 _PROGRESS_S = 1e-3
@@ -61,56 +61,32 @@ class World:
 
     def __init__(self, mpi: Any) -> None:
         """mpi: the module `mpi4py.MPI`. Together."""
-        self._mpi = mpi
+        self.mpi = mpi
         self._all: MPI.Intracomm = mpi.COMM_WORLD.Dup()
         self.rank, self.size = int(self._all.rank), int(self._all.size)
-        self._node = self._ranks_of_node()
-        leads = self._node.rank == 0
-        self._leaders: MPI.Intracomm | None = self._all.Split(0 if leads else mpi.UNDEFINED, self.rank)
-        if not leads:
-            self._leaders = None
-        nodes = np.array([leads], np.int64)
-        self._all.Allreduce(mpi.IN_PLACE, nodes)
-        self.nodes = int(nodes[0])
+        self.node = self._ranks_of_node()
+        """This rank's node; rank 0 of these ranks leads it."""
+        leads = self.node.rank == 0
+        leaders: MPI.Intracomm = self._all.Split(0 if leads else mpi.UNDEFINED, self.rank)
+        self.leaders = leaders if leads else None
+        """Rank 0 first; None for who leads no node."""
+        number = np.array([leaders.rank if leads else 0], np.int64)
+        self.node.Bcast(number, 0)
+        self.by_node: MPI.Intracomm = self._all.Split(0, int(number[0]) * self.size + int(self.node.rank))
+        """All ranks, those of a node one after another; rank 0 first."""
         self.threads = self._threads()
+        of_ranks = np.empty((self.size, 2), np.int64)
+        self.by_node.Allgather(np.array([number[0], self.threads], np.int64), of_ranks)
+        self.node_by_node, self.threads_by_node = of_ranks.T
+        """Number of its node, and its threads, of each rank of `by_node`."""
+        self.nodes = int(self.node_by_node[-1]) + 1
+        self.block: MPI.Datatype = mpi.FLOAT.Create_contiguous(PART_MULTIPLE).Commit()
         self._counter: MPI.Win = mpi.Win.Allocate(8 if self.rank == 0 else 0, 8, comm=self._all)
         self._counter.Lock_all()
-        self._memory: MPI.Win | None = None
         self.is_counted_on = False
         self._was_dismissed = False
         self._last_progress = 0.0
         atexit.register(self._end)
-
-    # --- theta ---
-
-    def allocate(self, dim: int) -> Float32Array:
-        """Memory for theta that the node's ranks share: float32 [D]. Together."""
-        self.free()
-        self._memory = self._mpi.Win.Allocate_shared(4 * dim if self._node.rank == 0 else 0, 4, comm=self._node)
-        self._memory.Lock_all()
-        buffer, _ = self._memory.Shared_query(0)
-        self._theta: Float32Array = np.ndarray((dim,), np.float32, buffer)
-        return self._theta
-
-    def share(self, theta: Float32Array | None) -> None:
-        """Puts rank 0's theta, float32 [D], None elsewhere, into the memory of every node. Together."""
-        assert self._memory is not None
-        if theta is not None:
-            np.copyto(self._theta, theta)
-        if self._leaders is not None:
-            for start in range(0, self._theta.size, _PIECE):
-                self._leaders.Bcast(self._theta[start : start + _PIECE], 0)
-        self._memory.Sync()
-        self._node.Barrier()
-        self._memory.Sync()
-
-    def free(self) -> None:
-        """Gives the memory of theta back. Together."""
-        if self._memory is not None:
-            del self._theta
-            self._memory.Unlock_all()
-            self._memory.Free()
-            self._memory = None
 
     # --- units ---
 
@@ -121,7 +97,7 @@ class World:
     def next_unit(self) -> int:
         """The number of a unit that nobody has taken yet; at least the number of units when all are taken."""
         one, number = np.ones(1, np.int64), np.empty(1, np.int64)
-        self._counter.Fetch_and_op(one, number, 0, 0, self._mpi.SUM)
+        self._counter.Fetch_and_op(one, number, 0, 0, self.mpi.SUM)
         self._counter.Flush(0)
         return int(number[0])
 
@@ -147,7 +123,7 @@ class World:
     def told(self, message: bytes | None) -> bytes:
         """Rank 0's message, which the others give as None; empty when rank 0 has ended. Together."""
         size = np.array([0 if message is None else len(message)], np.int64)
-        self._wait(self._all.Ibcast(size, 0))
+        self.wait(self._all.Ibcast(size, 0))
         buffer = np.empty(size[0], np.uint8) if message is None else np.frombuffer(message, np.uint8)
         self._all.Bcast(buffer, 0)
         self._was_dismissed = not buffer.size
@@ -156,16 +132,17 @@ class World:
     def gathered(self, parcel: bytes) -> list[bytes]:
         """Everybody's parcel by rank, on rank 0; nothing elsewhere. Together."""
         sizes = np.empty(self.size, np.int64)
-        self._wait(self._all.Igather(np.array([len(parcel)], np.int64), sizes, 0))
+        self.wait(self._all.Igather(np.array([len(parcel)], np.int64), sizes, 0))
         if self.rank:
             self._all.Gatherv(np.frombuffer(parcel, np.uint8), None, 0)
             return []
         ends = np.cumsum(sizes)
         everything = np.empty(ends[-1], np.uint8)
-        self._all.Gatherv(np.frombuffer(parcel, np.uint8), [everything, sizes, ends - sizes, self._mpi.BYTE], 0)
+        self._all.Gatherv(np.frombuffer(parcel, np.uint8), [everything, sizes, ends - sizes, self.mpi.BYTE], 0)
         return [everything[end - size : end].tobytes() for size, end in zip(sizes, ends, strict=True)]
 
-    def _wait(self, request: MPI.Request) -> None:
+    def wait(self, request: MPI.Request) -> None:
+        """Until the request is done, giving the processor back between looks."""
         pause = 0.0
         while not request.Test():
             time.sleep(pause)
@@ -184,11 +161,11 @@ class World:
         """Ends all ranks, with status 1."""
         sys.stdout.flush()
         sys.stderr.flush()
-        self._mpi.COMM_WORLD.Abort(1)
+        self.mpi.COMM_WORLD.Abort(1)
 
     def _end(self) -> None:
         """At the end of this process: all ranks leave together, as MPI wants it, or are ended."""
-        if self._mpi.Is_finalized():
+        if self.mpi.Is_finalized():
             return
         if self.is_counted_on and self.size > 1:
             self.abort()
@@ -200,23 +177,23 @@ class World:
                 file=sys.stderr,
             )
             self.abort()
-        self._mpi.Finalize()
+        self.mpi.Finalize()
 
     def _ranks_of_node(self) -> MPI.Intracomm:
-        return self._all.Split_type(self._mpi.COMM_TYPE_SHARED, self.rank)
+        return self._all.Split_type(self.mpi.COMM_TYPE_SHARED, self.rank)
 
     def _set_counter(self, value: int) -> None:
-        self._counter.Accumulate(np.array([value], np.int64), 0, op=self._mpi.REPLACE)
+        self._counter.Accumulate(np.array([value], np.int64), 0, op=self.mpi.REPLACE)
         self._counter.Flush(0)
 
     def _threads(self) -> int:
         """Threads for this rank: its part of the cores that it may use. Those of a core share it."""
         if not hasattr(os, "sched_getaffinity"):
-            return max(1, (os.cpu_count() or 1) // int(self._node.size))
+            return max(1, (os.cpu_count() or 1) // int(self.node.size))
         mine = list(os.sched_getaffinity(0))
         users: AnyArray = np.zeros(_CPUS, np.int64)
         users[mine] = 1
-        self._node.Allreduce(self._mpi.IN_PLACE, users)
+        self.node.Allreduce(self.mpi.IN_PLACE, users)
         return max(1, int(np.sum(1.0 / users[mine]) + 1e-9))
 
     @contextlib.contextmanager

@@ -1,1 +1,10 @@
-"""Coordinator and workers over TCP: bytes to messages and back here without I/O; `docs/protocol.md` is the contract."""
+"""Workers on other machines, over TCP: docs/protocol.md.
+
+I/O is in `executor`, `coordinator`, `peer` and `worker`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from fastes.executors.tcp.executor import Tcp, TcpExecutor
+
+__all__ = ["Tcp", "TcpExecutor"]

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import platform
+import secrets
 import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from fastes.executors.tcp.refusals import Code, ProtocolError, printable
 from fastes.executors.tcp.wire import Identity
 from fastes.version import VERSION
 
+_PROCESS = secrets.token_bytes(16)  # of this one, while a pid may be another's in its own namespace
 _TABLES = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -92,6 +94,7 @@ def identity(processes: int, run: str = "", generation: int = 0, digest: str = "
         processor=printable(_processor(torch.backends.cpu.get_cpu_capability()), limits.NAME),
         host=printable(socket.gethostname(), limits.NAME),
         pid=os.getpid(),
+        process=_PROCESS,
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         processes=processes,
         run=run,

@@ -42,6 +42,7 @@ from fastes.executors.tcp.wire import (
     Proof,
     Ready,
     Setup,
+    Watch,
 )
 
 PROTOCOL_LEAST = 1
@@ -78,15 +79,16 @@ class WorkerHandshake:
     def __init__(
         self,
         token: Token,
-        identity: Identity,
+        identity: Identity | Watch,
         allowed: Allowed,
         *,
         binding: bytes | None = None,
         run: str | None = None,
         nonce: bytes | None = None,
     ) -> None:
-        """binding: `auth.binding_to` the server's certificate under TLS, None without TLS; run: the only one to take
-        part in, None for any; nonce: 32 random bytes, given by tests only.
+        """identity: a Watch for who only wants to see Status messages, which are in `decoder` when it is `watching`;
+        binding: `auth.binding_to` the server's certificate under TLS, None without TLS; run: the only one to take part
+        in, None for any; nonce: 32 random bytes, given by tests only.
         """
         self._token = token
         self._identity = identity
@@ -96,6 +98,7 @@ class WorkerHandshake:
         self._nonce = nonce or secrets.token_bytes(NONCE_BYTES)
         self.decoder = Decoder(Side.COORDINATOR)
         self.encoder = Encoder(Side.WORKER)
+        self.watching = False
         self.setup: Setup | None = None
         self.tables: dict[str, dict[str, Any]] = {}
         self.references: list[Reference] = []  # all allowed; `Allowed.check_imported` before they are called
@@ -110,7 +113,7 @@ class WorkerHandshake:
         self.decoder.push(data)
         answer = b""
         with _last_fault(self.decoder):
-            while self.setup is None and (message := self.decoder.next()) is not None:
+            while not self.watching and self.setup is None and (message := self.decoder.next()) is not None:
                 answer += self._taken(message)
         return answer
 
@@ -153,7 +156,9 @@ class WorkerHandshake:
         proof = self.encoder.encode(Proof(keys.proof(Side.WORKER)))
         if self._binding is None:
             self.encoder.seal(keys)
-        self.decoder.enter(Phase.IDENTITY, keys=keys if self._binding is None else None)
+        self.watching = isinstance(self._identity, Watch)
+        following = Phase.WATCHING if self.watching else Phase.IDENTITY
+        self.decoder.enter(following, keys=keys if self._binding is None else None)
         return proof + self.encoder.encode(self._identity)
 
 
@@ -214,6 +219,11 @@ class CoordinatorHandshake:
                 answer += self._taken(message)
         return answer
 
+    @property
+    def watching(self) -> bool:
+        """Whether this is no worker, and wants Status messages."""
+        return self.phase is Phase.WATCHING
+
     def _taken(self, message: Message) -> bytes:
         match message:
             case Bye():
@@ -224,6 +234,8 @@ class CoordinatorHandshake:
                 return self._authenticated(message)
             case Identity():
                 return self._set_up(message)
+            case Watch():
+                self._enter(Phase.WATCHING)
             case Ready():
                 self._judge(of_built(self._built, message))
                 self.ready = message

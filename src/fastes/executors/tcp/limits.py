@@ -43,6 +43,12 @@ BEGIN_FRAME = 65_536
 STATE_ARRAYS = 64
 """Arrays of a state; that of Adam has three, with observation moments six."""
 
+WORKER_ROWS = 1000
+"""Workers that a Status names."""
+
+STATUS_FRAME = 1 << 20
+"""Of a Status: some hundred bytes for each worker."""
+
 ARCHIVE = 64 << 20
 """Bytes of what a state holds besides vectors of D, such as the behaviours that novelty is measured against."""
 

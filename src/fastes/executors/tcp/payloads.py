@@ -84,14 +84,13 @@ def unit_result(message: Result, numbers: RunNumbers) -> UnitResult:
     )
 
 
-def commit_of(evaluations: Evaluations, before: str, after: str, *, steps: bool) -> Commit:
-    """The message by which others make the state after a generation. before, after: digests of states; steps: whether
-    the state depends on how many were taken, as a growing cut-off does.
+def commit_of(evaluations: Evaluations, before: str, *, steps: bool) -> Commit:
+    """The message by which others make the state after a generation. before: digest of the state before; steps: whether
+    the next depends on how many were taken, as a growing cut-off does.
     """
     return Commit(
         generation=evaluations.generation,
         before=bytes.fromhex(before),
-        after=bytes.fromhex(after),
         fitness=_bytes(evaluations.fitness, _F32),
         steps=_bytes(evaluations.steps, _U32) if steps else b"",
         moments=_sums(evaluations.moments),

@@ -21,6 +21,8 @@ class Code(StrEnum):
     # The time: also gone on another try.
     BUSY = "busy"
     SLOW = "slow"
+    AWAY = "away"
+    SILENT = "silent"
     # A whole frame with nonsense in it: a defect, or a peer that means harm.
     MALFORMED = "malformed"
     # Who talks to whom.
@@ -46,6 +48,7 @@ class Code(StrEnum):
     BUILD = "build"
     # No fault.
     DONE = "done"
+    FAILED = "failed"
     DRAINED = "drained"
 
     @property
@@ -65,6 +68,8 @@ _RETRIED = frozenset(
         Code.CUT,
         Code.BUSY,
         Code.SLOW,
+        Code.AWAY,
+        Code.SILENT,
     }
 )
 

@@ -15,7 +15,9 @@ from fastes.executors.tcp.refusals import Code, ProtocolError
 from fastes.executors.tcp.wire import ArrayHead, Message, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from fastes.types import AnyArray
 
-_DTYPES = {name: np.dtype(name).newbyteorder("<") for name in ("float32", "float64", "uint32", "int64", "uint8")}
+_DTYPES = {
+    name: np.dtype(np.dtype(name).newbyteorder("<").str) for name in ("float32", "float64", "uint32", "int64", "uint8")
+}
 
 
 @dataclass(frozen=True, slots=True)

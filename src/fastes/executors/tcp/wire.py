@@ -65,7 +65,8 @@ class Proof(Message, frozen=True):
 
 class Identity(Message, frozen=True):
     """Worker: what it is and computes with. self_test: of its own kernels, run now; processor: for people to read;
-    processes: that evaluate; run, generation, digest: of the state held from an earlier connection, "" if none.
+    process: 16 random bytes, drawn once when it started; processes: that evaluate; run, generation, digest: of the
+    state held from an earlier connection, "" if none.
     """
 
     TYPE = 4
@@ -77,15 +78,18 @@ class Identity(Message, frozen=True):
     processor: Name
     host: Name
     pid: U32
+    process: Annotated[bytes, Meta(min_length=16, max_length=16)]
     cores: U16
-    processes: U16
+    processes: Annotated[int, Meta(ge=1, le=2**16 - 1)]
     run: Name = ""
     generation: U32 = 0
     digest: Digest = bytes(16)
 
 
 class Setup(Message, frozen=True):
-    """Coordinator: the run. `members` N, `dim` D, `observation` O and `behaviour` B as in `RunNumbers`."""
+    """Coordinator: the run. `members` N, `dim` D, `observation` O and `behaviour` B as in `RunNumbers`; path: by which
+    the members of a unit are evaluated together, of `policies.population.PATHS`.
+    """
 
     TYPE = 5
     run: Annotated[str, Meta(min_length=1, max_length=limits.NAME)]
@@ -96,6 +100,7 @@ class Setup(Message, frozen=True):
     dim: Annotated[int, Meta(ge=1, le=2**34)]
     observation: Annotated[int, Meta(ge=0, le=limits.MOST_ELEMENTS)]
     behaviour: Annotated[int, Meta(ge=0, le=limits.MOST_ELEMENTS)]
+    path: Name
     problem: Table
     policy: Table
     algorithm: Table
@@ -104,7 +109,7 @@ class Setup(Message, frozen=True):
 
 class Ready(Message, frozen=True):
     """Worker: what it has built from the Setup, and how many leases it wants to hold. sources: of user modules, by
-    name; forward: of what the policy gave for a fixed input, all zero where fastes' own kernels compute it.
+    name; forward: of what a fixed unit came to; rate: elements of noise that it sums a second.
     """
 
     TYPE = 6
@@ -116,6 +121,7 @@ class Ready(Message, frozen=True):
     sources: Annotated[dict[Name, Hash], Meta(max_length=256)]
     forward: Digest
     credit: Annotated[int, Meta(ge=1, le=limits.CREDIT)]
+    rate: Annotated[float, Meta(gt=0, lt=1e30)]
 
 
 class ArrayHead(Message, frozen=True):
@@ -161,13 +167,12 @@ class SumsOfObservations(Message, frozen=True):
 
 class Commit(Message, frozen=True):
     """Coordinator: what a generation came to. fitness: float32 [N]; steps: uint32 [N], empty where no state depends on
-    them; before, after: digests of the state.
+    them; before: digest of the state to which it leads on.
     """
 
     TYPE = 10
     generation: U32
     before: Digest
-    after: Digest
     fitness: bytes
     steps: bytes = b""
     moments: SumsOfObservations | None = None
@@ -250,7 +255,9 @@ class Bye(Message, frozen=True):
 
 
 class Resync(Message, frozen=True):
-    """Worker: its state after `generation` generations is not what a Commit says. A snapshot should follow."""
+    """Worker: its state after `generation` generations is not that from which a Commit leads on, `expected`. A snapshot
+    should follow.
+    """
 
     TYPE = 19
     generation: U32
@@ -258,12 +265,61 @@ class Resync(Message, frozen=True):
     expected: Digest
 
 
+class Watch(Message, frozen=True):
+    """Instead of an Identity: I only want to see how the run goes on."""
+
+    TYPE = 20
+
+
+class WorkerRow(Message, frozen=True):
+    """A worker in a Status. state: of `scheduler_accounts.WorkerState`, or "joining"; sync: how it was last given the
+    state; leases: that it holds; units: accepted from it; busy: share of its time in which it held any; since_s,
+    seen_s: ago that it connected and was last heard; sent, received: bytes, from the coordinator's side.
+    """
+
+    name: Name
+    state: Name
+    sync: Name
+    processes: U16
+    leases: U32
+    units: U64
+    busy: float
+    since_s: float
+    seen_s: float
+    sent: U64
+    received: U64
+
+
+class Status(Message, frozen=True):
+    """Coordinator: how the run goes on. generation: that is evaluated, from 0, of `generations`; units of it, of which
+    `left` are not done; evaluations: members, since the coordinator started `seconds` ago; rate: evaluations a second
+    lately; counters: of `scheduler_accounts.Counters`, refused connections too; workers: the first 1,000.
+    """
+
+    TYPE = 21
+    run: Name
+    generation: U32
+    generations: U32
+    members: U32
+    dim: U64
+    units: U32
+    left: U32
+    evaluations: U64
+    rate: float
+    seconds: float
+    sync: Name
+    counters: Annotated[dict[Name, U64], Meta(max_length=64)]
+    sent: U64
+    received: U64
+    workers: Annotated[list[WorkerRow], Meta(max_length=limits.WORKER_ROWS)]
+
+
 MESSAGES: dict[int, type[Message]] = {
     message.TYPE: message
     for message in (
         *(Hello, Challenge, Proof, Identity, Setup, Ready),
         *(SnapshotBegin, SnapshotChunk, SnapshotEnd, Commit, Lease, Result),
-        *(Returned, Failed, Revoke, Beat, Drain, Bye, Resync),
+        *(Returned, Failed, Revoke, Beat, Drain, Bye, Resync, Watch, Status),
     )
 }
 
@@ -276,12 +332,13 @@ class Phase(Enum):
     IDENTITY = "identity"  # the worker has sent its Proof
     BUILD = "build"  # the coordinator has sent its Setup
     SERVING = "serving"  # the worker is Ready
+    WATCHING = "watching"  # instead of an Identity came a Watch
 
 
 _FROM_WORKER: dict[Phase, dict[type[Message], int]] = {
     Phase.HELLO: {Hello: limits.PRE_AUTH_FRAME},
     Phase.PROOF: {Proof: limits.PRE_AUTH_FRAME},
-    Phase.IDENTITY: {Identity: limits.IDENTITY_FRAME},
+    Phase.IDENTITY: {Identity: limits.IDENTITY_FRAME, Watch: limits.SMALL_FRAME},
     Phase.BUILD: {Ready: limits.READY_FRAME, Beat: limits.SMALL_FRAME, Failed: 8 * limits.TRACEBACK_TEXT + 1024},
     Phase.SERVING: {
         Returned: 5 * limits.CREDIT + 64,
@@ -304,6 +361,7 @@ _FROM_COORDINATOR: dict[Phase, dict[type[Message], int]] = {
         Beat: limits.SMALL_FRAME,
         Drain: limits.SMALL_FRAME,
     },
+    Phase.WATCHING: {Status: limits.STATUS_FRAME},
 }
 
 

@@ -1,0 +1,97 @@
+"""Steps of the optimizer that all ranks take together: each makes its slice of theta and of the moments.
+
+Rank 0's state is whole after each step. The others keep their slices of the moments, which are sent to them only before
+a step from another state than the last one led to: the first, also of a run that is resumed.
+"""
+
+from __future__ import annotations
+
+from fastes.executors.mpi.parcels import STEP
+from fastes.executors.mpi.slices import Slices
+from fastes.executors.mpi.step import Step
+from fastes.executors.mpi.theta import NodeTheta
+from fastes.executors.mpi.world import World
+from fastes.optim import WHOLE, Optimizer, OptimizerState, Part
+from fastes.types import Float32Array, UInt32Array
+
+
+class Shard:
+    """One rank's part of the steps. `take` and `free` are called together, by all ranks."""
+
+    def __init__(self, world: World, theta: NodeTheta, optimizer: Optimizer) -> None:
+        """theta: of this rank's node."""
+        self._world, self._theta, self._optimizer = world, theta, optimizer
+        self._slices: Slices | None = None
+        self._moments: dict[str, Float32Array] = {}
+
+    def take(self, step: Step, state: OptimizerState | None = None) -> OptimizerState:
+        """Changes the nodes' theta. state: on rank 0 before the step; gives the one after it there, elsewhere nothing
+        of use.
+        """
+        slices = self._slices_of(step.dim)
+        if step.is_new:
+            given = {} if state is None else state.arrays
+            self._moments = {name: slices.scattered(given.get(name)) for name in step.names}
+        theta, after = slices.of(self._theta.array), OptimizerState(self._moments, step.scalars)
+        if slices.size:
+            with self._world.own_threads():
+                theta, after = self._optimizer.step(
+                    theta,
+                    after,
+                    step.weights,
+                    step.rows,
+                    seed=step.seed,
+                    generation=step.generation,
+                    kind=step.kind,
+                    part=slices.part,
+                )
+        self._moments = after.arrays
+        self._theta.put_together(slices, theta)
+        return OptimizerState({name: slices.gathered(after.arrays[name]) for name in step.names}, after.scalars)
+
+    def free(self) -> None:
+        """Together."""
+        if self._slices is not None:
+            self._slices.free()
+            self._slices = None
+
+    def _slices_of(self, dim: int) -> Slices:
+        if self._slices is None or self._slices.dim != dim:
+            self.free()
+            self._slices = Slices(self._world, dim)
+        return self._slices
+
+
+class Sharded(Optimizer):
+    """On rank 0: an optimizer whose steps all ranks take, to the same bits."""
+
+    def __init__(self, optimizer: Optimizer, world: World, theta: NodeTheta, shard: Shard) -> None:
+        """optimizer: that of the shards of all ranks."""
+        self._optimizer, self._world, self._theta, self._shard = optimizer, world, theta, shard
+        self._last: OptimizerState | None = None  # whose arrays all ranks have their slices of
+
+    def init(self, dim: int) -> OptimizerState:
+        """See `Optimizer`."""
+        return self._optimizer.init(dim)
+
+    def step(
+        self,
+        theta: Float32Array,
+        state: OptimizerState,
+        weights: Float32Array,
+        rows: UInt32Array,
+        *,
+        seed: int,
+        generation: int,
+        kind: str = "normal",
+        part: Part = WHOLE,
+    ) -> tuple[Float32Array, OptimizerState]:
+        """See `Optimizer`; of the whole only."""
+        assert part is WHOLE
+        names, is_new = list(state.arrays), state is not self._last
+        step = Step(weights, rows, seed, generation, kind, theta.size, state.scalars, names, is_new)
+        with self._world.counted_on():
+            self._theta.show(theta)
+            self._world.told(STEP + step.packed())
+            self._last = self._shard.take(step, state)
+            return self._theta.taken(theta.size), self._last
