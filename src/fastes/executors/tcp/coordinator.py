@@ -97,6 +97,9 @@ class Coordinator:
         self._complaints = Complaints(_LOG)
         self._throughput = Throughput()
         self._peers: set[Peer] = set()
+        self._strangers: set[Peer] = set()  # that have not shown a token
+        self._processes: dict[bytes, Peer] = {}  # by the id that they drew
+        self._taken: set[str] = set()  # names
         self._names: dict[str, Peer] = {}  # of workers that have joined
         self._dirty: set[Peer] = set()
         self._watchers: set[Peer] = set()
@@ -214,7 +217,7 @@ class Coordinator:
 
     def arrived(self, peer: Peer) -> None:
         """See `Hub`."""
-        if sum(not other.handshake.authenticated for other in self._peers) >= limits.UNAUTHENTICATED:
+        if len(self._strangers) >= limits.UNAUTHENTICATED:
             self._complaints.add(
                 f"{peer.address} is refused: {limits.UNAUTHENTICATED} others have not shown a token yet."
             )
@@ -222,11 +225,14 @@ class Coordinator:
             peer.abort()
             return
         self._peers.add(peer)
+        self._strangers.add(peer)
 
     def progressed(self, peer: Peer) -> None:
         """See `Hub`."""
         self._dirty.add(peer)
         handshake = peer.handshake
+        if handshake.authenticated:
+            self._strangers.discard(peer)
         if handshake.watching:
             self._watchers.add(peer)
             peer.deadline = float("inf")
@@ -264,6 +270,11 @@ class Coordinator:
     def lost(self, peer: Peer, error: ProtocolError | None) -> None:
         """See `Hub`."""
         self._peers.discard(peer)
+        self._strangers.discard(peer)
+        identity = peer.handshake.identity
+        if identity is not None and self._processes.get(identity.process) is peer:
+            del self._processes[identity.process]
+        self._taken.discard(peer.name)
         self._watchers.discard(peer)
         self._dirty.discard(peer)
         self._sent_states.pop(peer, None)
@@ -295,13 +306,13 @@ class Coordinator:
 
     def _name(self, peer: Peer, identity: wire.Identity) -> None:
         """By host and process; one that comes back takes its place again, and what is left of the old one ends."""
+        old = self._processes.get(identity.process)
+        if old is not None:
+            old.abort()
+        self._processes[identity.process] = peer
         name = f"{identity.host}/{identity.pid}"
-        for other in list(self._peers - {peer}):
-            theirs = other.handshake.identity
-            if theirs is not None and theirs.process == identity.process:
-                other.abort()
-        taken = {other.name for other in self._peers}
-        peer.name = f"{name}#{peer.number}" if name in taken else name
+        peer.name = f"{name}#{peer.number}" if name in self._taken else name
+        self._taken.add(peer.name)
 
     def _welcome(self, peer: Peer) -> None:
         for note in peer.handshake.notes:

@@ -70,14 +70,6 @@ class WorkerSettings:
     tls: ssl.SSLContext | None = None
 
 
-class _OverError(Exception):
-    """The worker's end. status: of the process."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
-
-
 class Worker:
     """One process's part in runs, over as many connections as that takes."""
 
@@ -88,6 +80,7 @@ class Worker:
         self._leaving = False
         self._serving: _Serving | None = None
         self._task: asyncio.Task[int] | None = None
+        self._status = 0  # if a signal ends it
 
     async def run(self) -> int:
         """Until the run is done (0), has failed (1), or this worker is refused or has found nobody (2)."""
@@ -97,10 +90,8 @@ class Worker:
             loop.add_signal_handler(number, self._on_signal, number)
         try:
             return await self._until_over()
-        except _OverError as over:
-            return over.status
         except asyncio.CancelledError:
-            return 130
+            return self._status
         finally:
             if self._node is not None:
                 self._node.close()
@@ -238,9 +229,12 @@ class Worker:
         return 1 if error.code is Code.FAILED else 2
 
     def _on_signal(self, number: int) -> None:
-        """The first finishes what was begun; the second ends at once."""
+        """The first finishes what was begun; the second ends at once, and a third whatever may hold that up."""
+        assert self._task is not None
+        if self._task.cancelling():
+            os._exit(128 + number)  # what evaluates ends with this process
         if self._leaving or self._serving is None or self._serving.over:
-            assert self._task is not None
+            self._status = 0 if number == signal.SIGTERM and not self._leaving else 128 + number
             self._task.cancel()
             return
         self._leaving = True

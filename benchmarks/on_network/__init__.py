@@ -1,0 +1,1 @@
+"""What `benchmarks/network.py` measures and models of runs over many machines."""
