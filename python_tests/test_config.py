@@ -185,7 +185,7 @@ def test_a_table_is_a_table(name: str, value: Any) -> None:
         ("policy", "mpl", ["Did you mean 'mlp'?", "module:callable"]),
         ("algorithm", "openaies", ["Did you mean 'openai_es'?"]),
         ("optimizer", "admw", ["Did you mean 'adamw'?"]),
-        ("executor", "tcp", ["inline, local"]),
+        ("executor", "udp", ["inline, local"]),
         ("executor", ["local"], ["['local']"]),
         ("problem", {}, ["{}"]),
         ("policy", 3, ["3"]),

@@ -13,9 +13,16 @@ from types import FrameType
 _ONCE_S = 0.5
 
 
+class UnfinishedError(Exception):
+    """The generation cannot be finished before stopping: nobody evaluates it."""
+
+
 @contextlib.contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Within, the first Ctrl-C or SIGTERM is remembered, and the second ends at once. Gives whether there was one."""
+def interruptible(stalled: Callable[[], bool] = lambda: False) -> Iterator[Callable[[], bool]]:
+    """Within, the first Ctrl-C or SIGTERM is remembered, and the second ends at once. Gives whether there was one.
+
+    stalled: whether what runs now waits for something that may never come. Then the first raises UnfinishedError there.
+    """
     received, at = False, 0.0
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False  # only the main thread may handle signals
@@ -29,6 +36,8 @@ def interruptible() -> Iterator[Callable[[], bool]]:
                 return
             raise KeyboardInterrupt
         received, at = True, time.monotonic()
+        if stalled():
+            raise UnfinishedError
         # Not by print or a reporter: the signal may have come in the middle of one.
         with contextlib.suppress(OSError):
             os.write(2, b"\nStopping after this generation; once more stops at once.\n")

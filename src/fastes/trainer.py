@@ -17,7 +17,7 @@ from fastes.description import described, fields
 from fastes.errors import ConfigError, StorageError
 from fastes.evaluator import Evaluator
 from fastes.executors import EXECUTORS, Executor, ExecutorSettings, Plan
-from fastes.interrupt import interruptible
+from fastes.interrupt import UnfinishedError, interruptible
 from fastes.kernels import NOISE_SPEC
 from fastes.messages import Evaluations, in_member_order
 from fastes.metrics import episode_metrics, fitness_metrics, progress_metrics
@@ -133,8 +133,8 @@ class Trainer:
                 notes.append(f"all {self.generations} generations are done: ask for more generations to go on.")
             for note in [*notes, *executor.remarks(units)]:
                 reporters.message(note)
-            with interruptible() as interrupted:
-                generations = self._generations(progress, executor, evaluator, directory, reporters)
+            generations = self._generations(progress, executor, evaluator, directory, reporters)
+            with contextlib.suppress(UnfinishedError), interruptible(lambda: executor.stalled) as interrupted:
                 while not interrupted() and (following := next(generations, None)) is not None:
                     progress = following
             if directory is not None:

@@ -73,6 +73,11 @@ class Executor(ABC):
         """Ends workers and gives back what they held."""
 
     @property
+    def stalled(self) -> bool:
+        """Whether `run` waits and nobody evaluates. Asked by signal handlers, in the thread in which it waits."""
+        return False
+
+    @property
     def coordinates(self) -> bool:
         """Whether this process leads the run. One that does not calls `serve`, and nothing else."""
         return True

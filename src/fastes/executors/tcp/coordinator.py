@@ -169,6 +169,11 @@ class Coordinator:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(*(peer.closed.wait() for peer in self._ending)), 2.0)
 
+    @property
+    def workers(self) -> int:
+        """How many take part. May be asked on any thread."""
+        return len(self._names)
+
     def status(self) -> wire.Status:
         """How the run goes on."""
         now, state = time.monotonic(), self._history.state

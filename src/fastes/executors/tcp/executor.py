@@ -92,6 +92,7 @@ class TcpExecutor(Executor):
         self._settings = settings
         self._thread: threading.Thread | None = None
         self._failed = ""
+        self._waits = False  # for workers, in `run`
 
     def start(self, evaluator: Evaluator, plan: Plan | None = None) -> None:
         """See `Executor`. Raises ExecutorError if workers could not make the run, or the address cannot be had."""
@@ -137,17 +138,32 @@ class TcpExecutor(Executor):
 
     def run(self, generation: Generation) -> Iterator[UnitResult]:
         """See `Executor`."""
-        self._enough.wait()
+        with self._wait():
+            self._enough.wait()
         self._call(self._coordinator.begin, generation.index, self._units)
         unfinished = self._units
         while unfinished:
-            results = self._results.get()
+            with self._wait():
+                results = self._results.get()
             if isinstance(results, Exception):
                 self._failed = str(results)
                 raise results
             for result in results:
                 unfinished -= 1
                 yield result
+
+    @property
+    def stalled(self) -> bool:
+        """See `Executor`."""
+        return self._waits and not (self._enough.is_set() and self._coordinator.workers)
+
+    @contextlib.contextmanager
+    def _wait(self) -> Iterator[None]:
+        self._waits = True
+        try:
+            yield
+        finally:
+            self._waits = False
 
     def advance(self, state: State) -> None:
         """See `Executor`."""
