@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import specimens
+import threadpoolctl
 import torch
 from torch import nn
 
@@ -126,3 +127,24 @@ def test_unopened_has_no_session() -> None:
     assert (other.problem, other.policy, other.unit_size) == (evaluator.problem, evaluator.policy, 4)
     other.close()  # closes nothing of the first's
     evaluator.evaluate(generation)
+
+
+def last_bits_of_a_dot_product(parameters: np.ndarray) -> float:
+    wide = parameters.astype(np.float64)
+    return float(np.frombuffer(np.float64(wide @ np.cos(wide)).tobytes(), np.uint16)[0])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_numpy_has_one_thread(threads: int) -> None:
+    """Its dot product has other bits on two, so that a run's digest would depend on the machine's cores."""
+    problem = Function(last_bits_of_a_dot_product, dim=100_003)
+    evaluator = Evaluator(problem, build(Vector(), problem.interface(), 0), 4)
+    rows, scales = np.arange(4, dtype=np.uint32), np.ones(4, np.float32)
+    unit = Generation(1, 0, evaluator.policy.theta(), rows, scales)
+    controller = threadpoolctl.ThreadpoolController()
+    assert controller.select(user_api="blas").info()
+    with controller.limit(limits=1):
+        expected = [last_bits_of_a_dot_product(member) for member in unit.materialize()]
+    with controller.limit(limits=threads):
+        assert evaluator.evaluate(unit).fitness.tolist() == expected
+        assert {library["num_threads"] for library in controller.info()} == {threads}

@@ -337,7 +337,7 @@ def test_evaluation_that_is_not_finite_is_told_as_none(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"executor": "udp"}, "executor must be one of inline, local, tcp, mpi, ray, not 'udp'"),
+        ({"executor": "udp"}, "executor must be one of inline, local, tcp, mpi, ray, or tcp://HOST:PORT, not 'udp'"),
         ({"generations": -1}, "generations"),
         ({"seed": 2**64}, "seed"),
     ],

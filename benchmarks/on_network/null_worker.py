@@ -1,9 +1,9 @@
 """Workers that evaluate nothing: each lease is answered at once with zeros. All else is as the protocol wants it.
 
-    python -m on_network.null_worker HOST:PORT CONNECTIONS SCALE < token
+    FASTES_TOKEN=... python -m on_network.null_worker HOST:PORT CONNECTIONS PROCESSES
 
-So many of them fit into one process that the coordinator is what they wait for. They make the run's states as any worker
-does, and show their digests; they take as many leases as SCALE processes would.
+So many of them fit into one process that the coordinator is what they wait for. They make the run's states as any
+worker does, and show their digests; each takes as many leases as a worker of PROCESSES would.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import sys
 import numpy as np
 
 from fastes import config
+from fastes.algorithms import State
 from fastes.executors.tcp import wire
 from fastes.executors.tcp.address import Address
 from fastes.executors.tcp.allow import Allowed
-from fastes.executors.tcp.auth import Token
+from fastes.executors.tcp.auth import Token, token_of_environment
 from fastes.executors.tcp.built import built
 from fastes.executors.tcp.fingerprint import identity
 from fastes.executors.tcp.handshake import WorkerHandshake, run_numbers
@@ -30,8 +31,11 @@ from fastes.messages import UnitResult
 class NullWorker:
     """One connection."""
 
-    def __init__(self, address: Address, token: Token, number: int, processes: int) -> None:
-        self._address = address
+    def __init__(
+        self, address: Address, token: Token, number: int, processes: int, following: dict[bytes, State]
+    ) -> None:
+        """following: shared by all of a process, the next state by the digest of the one before, made once."""
+        self._address, self._following = address, following
         own = identity(processes)
         self._identity = wire.Identity(
             **{name: getattr(own, name) for name in own.__struct_fields__ if name not in ("process", "pid")},
@@ -43,7 +47,7 @@ class NullWorker:
     async def run(self) -> None:
         """Until the run is over."""
         reader, writer = await asyncio.open_connection(*self._address)
-        handshake = WorkerHandshake(self._token, self._identity, Allowed.of(()))
+        handshake = WorkerHandshake(self._token, self._identity, Allowed.of(("on_network",)))
         writer.write(handshake.begin())
         while handshake.setup is None:
             writer.write(handshake.feed(await reader.read(1 << 16)))
@@ -68,7 +72,10 @@ class NullWorker:
                         out.append(result_of(result, sizes, None if told else state.digest()))
                         told = True
                     case wire.Commit():
-                        state, told = algorithm.tell(state, evaluations_of(message, sizes))[0], False
+                        if message.before not in self._following:
+                            self._following.clear()
+                            self._following[message.before] = algorithm.tell(state, evaluations_of(message, sizes))[0]
+                        state, told = self._following[message.before], False
                     case wire.SnapshotBegin():
                         snapshot = SnapshotReader(message, sizes)
                     case wire.SnapshotChunk():
@@ -86,8 +93,10 @@ class NullWorker:
 
 async def main() -> None:
     address, connections, processes = Address.parse(sys.argv[1], "address"), int(sys.argv[2]), int(sys.argv[3])
-    token = Token.parse(sys.stdin.readline(), "standard input")
-    workers = [NullWorker(address, token, number, processes) for number in range(connections)]
+    token = token_of_environment()
+    assert token is not None
+    following: dict[bytes, State] = {}
+    workers = [NullWorker(address, token, number, processes, following) for number in range(connections)]
     try:
         await asyncio.gather(*(worker.run() for worker in workers))
     except (ProtocolError, ConnectionError) as error:

@@ -11,11 +11,13 @@ import torch
 from fastes.conditions import Conditions
 from fastes.messages import UnitResult
 from fastes.noise import Generation, environment_seeds, evaluation_seeds, member_seeds
+from fastes.one_thread import OneThread
 from fastes.policies import Policy
 from fastes.problems import Outcome, Play, Problem, Session
 from fastes.problems.pulse import Pulse, no_pulse
 from fastes.types import Float32Array, Float64Array
 
+_ONE_THREAD = OneThread()  # the order of a reduction must not depend on the machine's cores
 
 @dataclass(slots=True)
 class Evaluator:
@@ -138,17 +140,12 @@ class Evaluator:
         return self._session
 
     def _outcome(self, session: Session, unit: Generation, play: Play) -> Outcome:
-        # One thread: the order of a reduction inside a torch operation must not depend on the machine's cores. And the
-        # user's own generator is left as it was.
-        threads, generator = torch.get_num_threads(), torch.get_rng_state()
-        if threads != 1:
-            torch.set_num_threads(1)
+        generator = torch.get_rng_state()  # the user's own, left as it was
         try:
-            return session.evaluate(self.policy, unit, play)
+            with _ONE_THREAD():
+                return session.evaluate(self.policy, unit, play)
         finally:
             torch.set_rng_state(generator)
-            if threads != 1:
-                torch.set_num_threads(threads)
 
 
 def _mean(values: list[Float64Array]) -> Float64Array:

@@ -16,7 +16,7 @@ from fastes.conditions import Conditions
 from fastes.description import described, fields
 from fastes.errors import ConfigError, StorageError
 from fastes.evaluator import Evaluator
-from fastes.executors import EXECUTORS, Executor, ExecutorSettings, Plan
+from fastes.executors import EXECUTORS, Executor, ExecutorSettings, Plan, executor_named
 from fastes.interrupt import UnfinishedError, interruptible
 from fastes.kernels import NOISE_SPEC
 from fastes.messages import Evaluations, in_member_order
@@ -308,9 +308,9 @@ def train(
     """Trains a policy on a problem and gives the `Result`; fitness is maximised.
 
     policy: an nn.Module, settings such as `policies.MLP`, a class, a factory or "module:callable"; None for the
-    problem's own; executor: "inline", "local", or settings of one; output: directory to write the run to, None for
-    none; reporters: None for the console; resume: directory of a run to go on with; unit_size: members that are
-    evaluated together, by one process.
+    problem's own; executor: a kind such as "inline" or "local", "tcp://HOST:PORT" to listen there, or settings of one;
+    output: directory to write the run to, None for none; reporters: None for the console; resume: directory of a run
+    to go on with; unit_size: members that are evaluated together, by one process.
 
     Raises a FastesError with what is wrong and what to do.
     """
@@ -322,9 +322,7 @@ def train(
         if not isinstance(value, kind):
             raise ConfigError(f"{name} must be an object such as {_EXAMPLES[name]}, not {value!r}.")
     if isinstance(executor, str):
-        if executor not in EXECUTORS:
-            raise ConfigError(f"executor must be one of {', '.join(EXECUTORS)}, not {executor!r}.")
-        executor = EXECUTORS[executor]()
+        executor = executor_named(executor)
     if isinstance(output, (str, Path)):
         output = Output(Path(output))
     if reporters is None:

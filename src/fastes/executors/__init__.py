@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastes.errors import ConfigError
 from fastes.executors.base import Executor, ExecutorSettings, Plan
 from fastes.executors.inline import Inline
 from fastes.executors.local import Local
@@ -17,4 +18,26 @@ EXECUTORS: dict[str, type[ExecutorSettings]] = {
     "ray": Ray,
 }
 
-__all__ = ["EXECUTORS", "Executor", "ExecutorSettings", "Inline", "Local", "Mpi", "Plan", "Ray", "Tcp"]
+
+def executor_named(text: str) -> ExecutorSettings:
+    """Of a kind, or "tcp://HOST:PORT" for workers on other machines. Raises ConfigError."""
+    scheme, separator, address = text.partition("://")
+    if separator and scheme == "tcp":
+        return Tcp(listen=address)
+    if text not in EXECUTORS:
+        raise ConfigError(f"executor must be one of {', '.join(EXECUTORS)}, or tcp://HOST:PORT, not {text!r}.")
+    return EXECUTORS[text]()
+
+
+__all__ = [
+    "EXECUTORS",
+    "Executor",
+    "ExecutorSettings",
+    "Inline",
+    "Local",
+    "Mpi",
+    "Plan",
+    "Ray",
+    "Tcp",
+    "executor_named",
+]
