@@ -38,7 +38,7 @@ from fastes.executors.tcp.complaints import Complaints
 from fastes.executors.tcp.handshake import CoordinatorHandshake, run_numbers, setup_for
 from fastes.executors.tcp.payloads import commit_of, error_of, unit_result
 from fastes.executors.tcp.peer import Peer
-from fastes.executors.tcp.refusals import Code, ProtocolError, printable
+from fastes.executors.tcp.refusals import Code, ProtocolError, in_a_line, printable
 from fastes.executors.tcp.snapshots import snapshot_messages
 from fastes.executors.tcp.sync import Costs, History, Sync
 from fastes.executors.tcp.throughput import Throughput
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _SWEEP_S = 0.5  # between looks at deadlines that need no more precision
 _STATUS_S = 0.5
+_HOST = 150  # characters of it in a name, which may have limits.NAME
 _RESYNCS = 2  # wrong states that a worker may report of itself
 
 Deliver = Callable[["list[UnitResult] | Exception"], None]
@@ -114,7 +115,8 @@ class Coordinator:
         self._bandwidth: float | None = None  # bytes a second, of states that were acknowledged
         self._beats = 0
         self._gone_sent = self._gone_received = 0  # bytes of connections that are over
-        self._ending: list[Peer] = []
+        self._chosen: Sync | None = None  # way to keep theta in step that was last told of
+        self._ending: list[Peer] | None = None  # connections to which goodbye was said
 
     def __call__(self) -> Peer:
         """For a new connection."""
@@ -167,7 +169,7 @@ class Coordinator:
     async def gone(self) -> None:
         """Comes back when all connections are closed, after two seconds at most."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*(peer.closed.wait() for peer in self._ending)), 2.0)
+            await asyncio.wait_for(asyncio.gather(*(peer.closed.wait() for peer in self._ending or ())), 2.0)
 
     @property
     def workers(self) -> int:
@@ -238,16 +240,16 @@ class Coordinator:
         handshake = peer.handshake
         if handshake.authenticated:
             self._strangers.discard(peer)
+        if handshake.identity is not None and not peer.name:
+            peer.deadline = time.monotonic() + limits.BUILD_S
+            self._name(peer, handshake.identity)
         if handshake.watching:
             self._watchers.add(peer)
             peer.deadline = float("inf")
             peer.send(self.status())
-        elif handshake.done:
+        elif handshake.done:  # maybe with its identity, if it did not wait for the Setup
             peer.deadline = float("inf")
             self._welcome(peer)
-        elif handshake.identity is not None and not peer.name:
-            peer.deadline = time.monotonic() + limits.BUILD_S
-            self._name(peer, handshake.identity)
 
     def said(self, peer: Peer, message: wire.Message) -> None:
         """See `Hub`."""
@@ -269,7 +271,7 @@ class Coordinator:
             case wire.Resync():
                 self._lost_the_thread(peer, message, now)
             case wire.Bye():
-                reason = printable(message.reason, limits.BYE_TEXT)
+                reason = in_a_line(message.reason, limits.BYE_TEXT)
                 raise ProtocolError(_code(message.code), f"it left: {reason}", ours=False)
 
     def lost(self, peer: Peer, error: ProtocolError | None) -> None:
@@ -287,6 +289,8 @@ class Coordinator:
         self._gone_received += peer.received
         if self._names.get(peer.name) is peer:
             del self._names[peer.name]
+            if self._ending is not None:
+                return
             why = "its connection ended." if error is None else error.text
             _LOG.info("%s is gone: %s %s", peer.name, why, self._count())
             self._do(self._scheduler.leave(peer.name, time.monotonic()))
@@ -315,7 +319,7 @@ class Coordinator:
         if old is not None:
             old.abort()
         self._processes[identity.process] = peer
-        name = f"{identity.host}/{identity.pid}"
+        name = f"{in_a_line(identity.host, _HOST)}/{identity.pid}"
         peer.name = f"{name}#{peer.number}" if name in self._taken else name
         self._taken.add(peer.name)
 
@@ -395,7 +399,8 @@ class Coordinator:
         dim, rows = self._numbers.dim, self._run.rows
         costs = Costs.of(rows, dim, self._run.built.rate, min(nodes), len(nodes), self._bandwidth)
         better = costs.better(self.sync)
-        if better != self.sync:
+        if better != self._chosen:
+            self._chosen = better
             _LOG.info(
                 "theta is kept in step by %s: an update on all nodes takes %.3g ms, one here that is sent %.3g.",
                 *(better, costs.replay_s * 1e3, costs.broadcast_s * 1e3),
@@ -456,10 +461,13 @@ class Coordinator:
 
     def _failed(self, peer: Peer, message: wire.Failed, now: float) -> None:
         if message.unit is None:
-            raise ProtocolError(Code.BUILD, f"it cannot go on: {printable(message.text, limits.BYE_TEXT)}")
+            raise ProtocolError(Code.BUILD, f"it cannot go on: {in_a_line(message.text, limits.BYE_TEXT)}")
         error = error_of(message, peer.name)
-        self._failures[message.unit] = error
-        self._do(self._scheduler.failed(peer.name, message.generation, message.unit, str(error), now))
+        reason = in_a_line(str(error), limits.FAILURE_TEXT)
+        actions = self._scheduler.failed(peer.name, message.generation, message.unit, reason, now)
+        if not any(isinstance(action, Ignore) for action in actions):  # or any number of them could be kept here
+            self._failures[message.unit] = error
+        self._do(actions)
 
     def _do(self, actions: Iterable[Action]) -> None:
         """What the scheduler wants. The results that it accepts are with whoever asked."""

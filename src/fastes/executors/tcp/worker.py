@@ -111,7 +111,7 @@ class Worker:
                 _LOG.error("%s shows a certificate that --tls-ca does not vouch for: %s", self._settings.address, error)
                 return 2
             except (OSError, TimeoutError) as error:
-                served, why = False, f"{error}" or "no answer in time"
+                served, why = False, _reason(error)
             finally:
                 if self._node is not None:
                     self._node.forget()
@@ -241,6 +241,15 @@ class Worker:
         self._leaving = True
         _LOG.info("finishing what was begun; once more stops at once.")
         self._serving.drain()
+
+
+def _reason(error: OSError | TimeoutError) -> str:
+    """Why there is no connection, in words."""
+    if isinstance(error, ConnectionRefusedError):
+        return "nobody listens there"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return error.strerror or str(error) or type(error).__name__
 
 
 class _Serving:
