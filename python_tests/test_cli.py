@@ -27,7 +27,7 @@ TINY: Tables = {
     "output": {"dir": "run", "tensorboard": False},
 }
 
-COMMANDS = ["train", "evaluate", "replay", "info", "bench"]
+COMMANDS = ["train", "worker", "top", "evaluate", "replay", "info", "bench"]
 
 
 def call(*arguments: object) -> int:
@@ -43,6 +43,21 @@ def test_help_pages(command: str | None, capsys: pytest.CaptureFixture[str]) -> 
     assert out.startswith(f"usage: fastes {command or ''}".rstrip())
     for word in [command] if command else COMMANDS:
         assert word in out
+
+
+@pytest.mark.parametrize("command", ["train", "worker", "top"])
+def test_help_at_80_columns(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every option with what it is for, beside it or below."""
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        call(command, "--help")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) < 80
+    options = [number for number, line in enumerate(lines) if re.match(r"  (--|HOST:PORT|CONFIG)", line)]
+    assert len(options) >= 5
+    for number in options:
+        beside = re.match(r"  \S.*\S {2,}\S", lines[number])
+        assert beside or re.match(r" {10,}\S", lines[number + 1]), lines[number]
 
 
 @pytest.mark.parametrize("arguments", [[], ["trian"], ["train", "--no-such"], ["replay"], ["evaluate", "--episodes=x"]])
@@ -116,6 +131,68 @@ def test_the_executor_by_option(
     write_config(in_directory / "run.toml", tables if executor is None else tables | {"executor": executor})
     assert call("train", "run.toml", "--executor", given) == 0
     assert config.read_tables(Path("run/config.toml"))["executor"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "wanted"),
+    [
+        (None, ["--listen", "127.0.0.1:0"], {"kind": "tcp", "listen": "127.0.0.1:0"}),
+        ({"kind": "local", "workers": 2}, ["--listen", "[::1]:7"], {"kind": "tcp", "listen": "[::1]:7"}),
+        (
+            {"kind": "tcp", "listen": "127.0.0.1:1", "min_workers": 3},
+            ["--token-file", "a token", "--metrics-port", "9000"],
+            {"kind": "tcp", "listen": "127.0.0.1:1", "min_workers": 3, "token_file": "a token", "metrics_port": 9000},
+        ),
+        ({"kind": "inline"}, ["--executor", "tcp"], {"kind": "tcp"}),
+        (
+            {"kind": "local", "workers": 2},
+            ["--set", "executor.tls_cert=a.pem", "--listen", "127.0.0.1:0"],
+            {"kind": "tcp", "listen": "127.0.0.1:0", "tls_cert": "a.pem"},
+        ),
+    ],
+)
+def test_workers_elsewhere_by_option(
+    table: dict[str, Any] | None,
+    options: list[str],
+    wanted: dict[str, Any],
+    in_directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """--listen means tcp."""
+    tables = {key: value for key, value in TINY.items() if key != "executor"}
+    write_config(in_directory / "run.toml", tables if table is None else tables | {"executor": table})
+    given: list[Tables] = []
+
+    class EnoughError(Exception):
+        pass
+
+    def trainer(tables: Tables, **_: object) -> None:
+        given.append(tables)
+        raise EnoughError
+
+    monkeypatch.setattr(config, "trainer", trainer)
+    with pytest.raises(EnoughError):
+        call("train", "run.toml", *options)
+    assert given[0]["executor"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--token-file", "secret"], "--token-file is for executor tcp, not inline: give --listen HOST:PORT as well."),
+        (["--metrics-port", "9000"], "--metrics-port is for executor tcp, not inline"),
+        (["--listen", "127.0.0.1:0", "--executor", "local"], "--listen is for executor tcp, not local"),
+        (["--listen", "nowhere"], "executor.listen must be HOST:PORT such as 127.0.0.1:5555, not 'nowhere'"),
+        (["--listen", "127.0.0.1:0", "--metrics-port", "-1"], "executor.metrics_port must be a port, or 0 for none"),
+    ],
+)
+def test_options_of_workers_elsewhere_that_do_not_fit(
+    options: list[str], told: str, in_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_config(in_directory / "run.toml", TINY)
+    assert call("train", "run.toml", *options) == 2
+    assert told in capsys.readouterr().err
+    assert not Path("run").exists()
 
 
 def test_resume_goes_on_to_more_generations(in_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:

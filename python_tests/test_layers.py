@@ -20,7 +20,8 @@ ONLY_IMPORTERS = {  # module: the files or folders that alone may import it
     "gymnasium": ["problems/gym_environments.py"],
     "jax": ["bench/peers", "bench/rollouts/peers/gymnax.py"],
     "optax": ["bench/peers/evosax.py"],
-    "rich": ["report/console.py", "bench"],
+    "prometheus_client": ["executors/tcp/prometheus.py"],
+    "rich": ["report/console.py", "top.py", "bench"],
     "tensorboard": ["report/tensorboard.py"],
 }
 

@@ -164,6 +164,15 @@ def test_the_live_display_is_throttled_and_ends_with_the_last_generation() -> No
     assert "generation 8/50" in live.output.getvalue()
 
 
+def test_workers_elsewhere_are_shown_as_far_as_there_is_trouble() -> None:
+    live = stage(terminal=True)
+    live.reporter.start(INFO)
+    counters = {"executor_accepted": 1_000, "executor_assigned": 1_001, "executor_stale": 0, "executor_duplicate": 2}
+    live.generation(1, 1.0, executor_workers=0, **counters)
+    rows = {line.split()[0]: line.split()[1:] for line in live.last_display()[2:]}
+    assert rows["executor"] == ["workers", "0", "duplicate", "2"]
+
+
 def test_messages_are_not_markup() -> None:
     plain = stage(terminal=False)
     plain.reporter.start(INFO)

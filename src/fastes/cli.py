@@ -105,6 +105,7 @@ def _train(options: argparse.Namespace) -> int:
             )
     tables = config.with_settings(config.read_tables(path), options.set)
     _set_executor(tables, options)
+    tables = config.with_settings(tables, options.set)  # again, because another executor begins with its defaults
     tables.setdefault("output", {}).setdefault("dir", str(options.resume or f"runs/{path.stem}"))
     trainer = config.trainer(tables, resume=options.resume, reporters=[ConsoleReporter()])
     result = trainer.run()
@@ -133,6 +134,12 @@ def _worker(options: argparse.Namespace) -> int:
     from fastes import worker
 
     return worker.run(options)
+
+
+def _top(options: argparse.Namespace) -> int:
+    from fastes import top
+
+    return top.run(options)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -262,6 +269,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in DIR")
 
     worker.parser(add("worker", _worker, "Evaluate members for a coordinator on another machine."))
+
+    top = add("top", _top, "Show how a run with workers on other machines goes on.")
+    top.add_argument("address", metavar="HOST:PORT", help="of the coordinator")
+    top.add_argument("--token-file", type=Path, metavar="FILE", help="the shared secret (else FASTES_TOKEN)")
+    top.add_argument("--tls-ca", type=Path, metavar="FILE", help="TLS: the certificate to trust, PEM")
+    top.add_argument("--once", action="store_true", help="print it once, as is done where there is no terminal")
 
     evaluate = add("evaluate", _evaluate, "Evaluate the trained policy of a run on fresh episodes.")
     evaluate.add_argument("run", type=Path, metavar="RUN", help="the run's directory")

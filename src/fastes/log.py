@@ -11,7 +11,7 @@ class _Handler(logging.StreamHandler[TextIO]):
     """To what standard error is now: a progress bar may stand in for it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.setStream(sys.stderr)
+        self.stream = sys.stderr  # not by setStream, which flushes the last one: that may be closed
         super().emit(record)
 
 

@@ -270,7 +270,7 @@ def test_a_worker_that_cannot_build_the_run() -> None:
 def test_only_what_a_connection_may_recover_from_is_tried_again() -> None:
     assert {code for code in Code if code.retry} == {
         *(Code.MAGIC, Code.FRAMING, Code.TYPE, Code.LENGTH, Code.CHECKSUM, Code.SEAL, Code.CUT),
-        *(Code.BUSY, Code.SLOW),
+        *(Code.BUSY, Code.SLOW, Code.AWAY, Code.SILENT),
     }
 
 

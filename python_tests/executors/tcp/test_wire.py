@@ -48,6 +48,7 @@ from fastes.optim import Adam
 
 GOLDEN = Path(__file__).parent / "frames.txt"
 GOLDEN_FRAMES = dict(line.split(" ", 1) for line in GOLDEN.read_text(encoding="ascii").splitlines())
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text(encoding="utf-8")
 KEYS = Keys(Token.none(), Greeting(1, 1, 1, None, bytes(32), bytes(32)))
 finite32 = st.floats(width=32, allow_nan=False)
 
@@ -58,7 +59,7 @@ def ids(message: Message) -> str:
 
 def test_there_is_an_example_of_each_message() -> None:
     assert [type(message) for message in EXAMPLES] == list(MESSAGES.values())
-    assert list(MESSAGES) == list(range(1, 20))
+    assert list(MESSAGES) == list(range(1, 22))
 
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=ids)
@@ -75,8 +76,7 @@ def test_round_trip(message: Message) -> None:
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=ids)
 def test_the_document_names_every_field(message: Message) -> None:
-    document = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text(encoding="utf-8")
-    (row,) = [line for line in document.splitlines() if line.startswith(f"| {message.TYPE} | {ids(message)} | ")]
+    (row,) = [line for line in DOCUMENT.splitlines() if line.startswith(f"| {message.TYPE} | {ids(message)} | ")]
     named = [row.find(name) for name in message.__struct_fields__]
     assert -1 not in named
 
@@ -119,7 +119,7 @@ def test_the_longest_messages_fit_their_caps() -> None:
     assert len(packed(message)) <= caps(Side.WORKER, Phase.SERVING, numbers)[Result.TYPE] <= 400_000
     assert len(unit_result(message, numbers).failures[63]) == limits.FAILURE_TEXT
     evaluations = Evaluations(2**32 - 1, rng.random(100, np.float32), np.ones(100, np.uint32), moments)
-    commit = commit_of(evaluations, "00" * 16, "ff" * 16, steps=True)
+    commit = commit_of(evaluations, "ff" * 16, steps=True)
     assert len(packed(commit)) <= caps(Side.COORDINATOR, Phase.SERVING, numbers)[Commit.TYPE] <= 7100
     failed = failure_of(2**32 - 1, 2**32 - 1, ValueError("\U0001f600" * 30_000))
     assert len(packed(failed)) <= caps(Side.WORKER, Phase.SERVING, numbers)[Failed.TYPE]
@@ -233,9 +233,9 @@ class TestCommits:
     def test_round_trip(self, fitness: list[float], steps: bool, summed: bool) -> None:
         moments = Moments(4.0, np.array([-1.0, 2.0]), np.array([3.0, 4.0])) if summed else None
         sent = Evaluations(3, np.array(fitness, np.float32), np.arange(6, dtype=np.uint32), moments)
-        message = unpacked(Commit.TYPE, packed(commit_of(sent, BEFORE.hex(), AFTER.hex(), steps=steps)))
+        message = unpacked(Commit.TYPE, packed(commit_of(sent, BEFORE.hex(), steps=steps)))
         assert isinstance(message, Commit)
-        assert (message.before, message.after) == (BEFORE, AFTER)
+        assert message.before == BEFORE
         found = evaluations_of(message, NUMBERS)
         assert found.generation == 3
         same(found.fitness, sent.fitness)
@@ -252,7 +252,7 @@ class TestCommits:
     )
     def test_what_does_not_fit_the_run(self, changed: dict[str, Any], says: str) -> None:
         with pytest.raises(ProtocolError, match=says):
-            evaluations_of(msgspec.structs.replace(Commit(3, BEFORE, AFTER, bytes(24)), **changed), NUMBERS)
+            evaluations_of(msgspec.structs.replace(Commit(3, BEFORE, bytes(24)), **changed), NUMBERS)
 
     def test_a_replica_makes_the_same_state(self) -> None:
         algorithm = OpenAIES(population=6, sigma=0.1, optimizer=Adam(lr=0.03))
@@ -267,7 +267,7 @@ class TestCommits:
             assert isinstance(message, Commit)
             assert message.before.hex() == replica.digest()
             replica, _ = algorithm.tell(replica, evaluations_of(message, NUMBERS))
-            assert message.after.hex() == replica.digest()
+            assert replica.digest() == after.digest()
             state = after
         assert state.conditions.step_limit == 32
 
@@ -442,18 +442,25 @@ def test_less_than_64_bytes_for_each_evaluation(workers: int) -> None:
     generation = 2**32 - 1
     rng = np.random.default_rng(0)
     fitness, steps = rng.random(4096, np.float32), rng.integers(0, 2**32, 4096, np.uint32)
-    total = 0
+    total, results = 0, []
     for unit in range(numbers.units):
         members = slice(64 * unit, 64 * unit + 64)
         digest = "ab" * 16 if unit < workers else None
         result = UnitResult(generation, members.start, fitness[members], steps[members])
-        total += len(sender.encode(Lease(generation, unit))) + len(sender.encode(result_of(result, numbers, digest)))
+        results.append(len(sender.encode(result_of(result, numbers, digest))))
+        total += len(sender.encode(Lease(generation, unit))) + results[-1]
     evaluations = Evaluations(generation, fitness, steps)
-    without, with_steps = (
-        total + workers * len(sender.encode(commit_of(evaluations, "ab" * 16, "cd" * 16, steps=sent)))
-        for sent in (False, True)
+    commit, long = (len(sender.encode(commit_of(evaluations, "ab" * 16, steps=sent))) for sent in (False, True))
+    without, with_steps = total + workers * commit, total + workers * long
+    lease = len(sender.encode(Lease(generation, 2**32 - 1)))
+    told = " ".join(DOCUMENT.partition("## Bytes")[2].split())
+    assert f"a Lease has {lease} bytes at most, a Result {results[-1]}, the first" in told
+    assert (
+        f"of a worker in a generation {results[0]}, a Commit to each worker's node {commit - 4 * 4096} + 4 N." in told
     )
-    assert without / 4096 == pytest.approx({1: 13.3, 8: 41.5}[workers], abs=0.1)
+    assert f"{without / 4096:.1f} {({1: 'bytes an evaluation with one', 8: 'with eight'})[workers]}" in told
+    if workers == 1:
+        assert f"is it more than {without / 4096:.1f}, or {with_steps / 4096:.1f} where steps travel" in told
     assert with_steps / 4096 / workers < 64
     assert without / 4096 < 64
 

@@ -24,6 +24,7 @@ _SPARKLINE_WIDTH = 24
 _LEVELS = "▁▂▃▄▅▆▇█"
 _STATUS_STYLES = {"finished": "green", "interrupted": "yellow", "failed": "red"}
 _CELL_WIDTH = 14
+_ROUTINE = frozenset(f"executor/{name}" for name in ("bytes_sent", "bytes_received", "accepted", "assigned"))
 _LINE_METRICS = {
     "fitness/mean": "fitness",
     "fitness/max": "max",
@@ -116,6 +117,8 @@ class ConsoleReporter(Reporter):
         groups: dict[str, list[str]] = {}
         for name, value in self._metrics.items():
             group, _, label = name.partition("/")
+            if not _is_shown(name, value):
+                continue
             groups.setdefault(group, []).append(self._cell(name, label, value))
         for group, cells in groups.items():
             table.add_row(group, Text("  ".join(cell.ljust(_CELL_WIDTH) for cell in cells)))
@@ -126,12 +129,12 @@ class ConsoleReporter(Reporter):
     def _cell(self, name: str, label: str, value: float) -> str:
         unit = "/s" if name.startswith("rate/") else ""
         age = "" if self._measured[name] == self._generation else f" (generation {self._measured[name]:,})"
-        return f"{label} {_number(value)}{unit}{age}".lstrip()
+        return f"{label} {number(value)}{unit}{age}".lstrip()
 
     def _line(self, info: RunInfo) -> str:
         """Progress and what was measured since the line before."""
         values = [
-            f"{label} {_number(self._metrics[name])}"
+            f"{label} {number(self._metrics[name])}"
             for name, label in _LINE_METRICS.items()
             if self._measured.get(name, 0) > self._drawn_generation
         ]
@@ -142,8 +145,8 @@ class ConsoleReporter(Reporter):
         elapsed_s = self._clock() - self._started_s
         done, left = self._generation - info.start_generation, info.generations - self._generation
         if done == 0 or left <= 0:
-            return _duration(elapsed_s)
-        return f"{_duration(elapsed_s)} < {_duration(elapsed_s / done * left)} left"
+            return duration(elapsed_s)
+        return f"{duration(elapsed_s)} < {duration(elapsed_s / done * left)} left"
 
     def _sparkline(self) -> str:
         return "" if self._console.options.ascii_only else sparkline(self._history, _SPARKLINE_WIDTH)
@@ -154,7 +157,7 @@ class ConsoleReporter(Reporter):
             ("evaluation", self._evaluation(summary)),
             ("evaluations", f"{summary.evaluations:,}"),
             ("steps", f"{summary.steps:,}"),
-            ("time", _duration(summary.seconds)),
+            ("time", duration(summary.seconds)),
             ("digest", summary.digest),
         ]
         if summary.policy_path is not None:
@@ -178,7 +181,7 @@ class ConsoleReporter(Reporter):
         if summary.evaluation_mean is None or summary.evaluation_std is None:
             return "none"
         sign = "+-" if self._console.options.ascii_only else "±"
-        mean, std = _number(summary.evaluation_mean), _number(summary.evaluation_std)
+        mean, std = number(summary.evaluation_mean), number(summary.evaluation_std)
         plural = "" if summary.evaluation_episodes == 1 else "s"
         return f"{mean} {sign} {std} (standard deviation) over {summary.evaluation_episodes} episode{plural}"
 
@@ -200,7 +203,13 @@ def sparkline(values: Sequence[float], width: int) -> str:
     return "".join(_LEVELS[round((mean - low) * scale)] for mean in means)
 
 
-def _number(value: float) -> str:
+def _is_shown(name: str, value: float) -> bool:
+    """Of the counters of workers elsewhere, only those that tell of trouble: `fastes top` shows the others."""
+    counter = name.startswith("executor/") and name != "executor/workers"
+    return not counter or (value != 0 and name not in _ROUTINE)
+
+
+def number(value: float) -> str:
     """Short and readable: whole numbers and large ones with separators, others with four digits."""
     if not math.isfinite(value):
         return str(value)
@@ -209,7 +218,8 @@ def _number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Hours, minutes, seconds."""
     minutes, second = divmod(int(seconds), 60)
     hour, minute = divmod(minutes, 60)
     return f"{hour}:{minute:02}:{second:02}"

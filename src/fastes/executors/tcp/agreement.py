@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastes.executors.tcp.limits import NAME
-from fastes.executors.tcp.refusals import Code, printable
+from fastes.executors.tcp.refusals import Code, in_a_line
 from fastes.executors.tcp.wire import Identity, Ready
 
 Difference = tuple[Code, str]
@@ -42,7 +42,7 @@ def of_identities(ours: Identity, theirs: Identity) -> list[Difference]:
             found.append(
                 (
                     code,
-                    f"the version of {name} differs: coordinator {our}, worker {printable(their, NAME)}. Install the "
+                    f"the version of {name} differs: coordinator {our}, worker {in_a_line(their, NAME)}. Install the "
                     f"same on both, {tolerate}.",
                 )
             )
@@ -54,7 +54,7 @@ def of_built(ours: Ready, theirs: Ready) -> list[Difference]:
     found = [
         (
             Code.SOURCE,
-            f"the source of {printable(module, NAME)} differs: coordinator {_short(ours.sources.get(module))}, worker "
+            f"the source of {in_a_line(module, NAME)} differs: coordinator {_short(ours.sources.get(module))}, worker "
             f"{_short(theirs.sources.get(module))} (SHA-256). Copy the coordinator's files to the worker.",
         )
         for module in sorted(ours.sources.keys() | theirs.sources.keys())

@@ -182,7 +182,8 @@ class Coordinator:
         counters = asdict(self._scheduler.counters) | {"refused": self._complaints.count}
         workers = {status.worker: status for status in self._scheduler.workers()}
         rows = []
-        for peer in sorted(self._peers - self._watchers, key=lambda peer: peer.number)[: limits.WORKER_ROWS]:
+        working = self._peers - self._watchers
+        for peer in sorted(working, key=lambda peer: peer.number)[: limits.WORKER_ROWS]:
             if (identity := peer.handshake.identity) is None:
                 continue
             worker = workers.get(peer.name)
@@ -215,8 +216,8 @@ class Coordinator:
             self._throughput.seconds(now),
             self.sync,
             counters,
-            self._gone_sent + sum(peer.sent for peer in self._peers),
-            self._gone_received + sum(peer.received for peer in self._peers),
+            self._gone_sent + sum(peer.sent for peer in working),
+            self._gone_received + sum(peer.received for peer in working),
             rows,
         )
 
@@ -285,8 +286,9 @@ class Coordinator:
         self._watchers.discard(peer)
         self._dirty.discard(peer)
         self._sent_states.pop(peer, None)
-        self._gone_sent += peer.sent
-        self._gone_received += peer.received
+        if not peer.handshake.watching:
+            self._gone_sent += peer.sent
+            self._gone_received += peer.received
         if self._names.get(peer.name) is peer:
             del self._names[peer.name]
             if self._ending is not None:

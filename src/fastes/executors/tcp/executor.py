@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import logging
 import os
@@ -13,7 +14,7 @@ import queue
 import shlex
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -29,6 +30,7 @@ from fastes.executors.tcp.allow import references
 from fastes.executors.tcp.auth import Token, read_or_make_token, token_of_environment
 from fastes.executors.tcp.built import built, probe, probed, resolved
 from fastes.executors.tcp.coordinator import Coordinator, Run
+from fastes.executors.tcp.door import Door
 from fastes.executors.tcp.fingerprint import identity, written_table
 from fastes.executors.tcp.refusals import TOLERABLE, Code
 from fastes.executors.tcp.sync import History, Sync
@@ -40,6 +42,7 @@ from fastes.types import Metrics
 
 if TYPE_CHECKING:
     from fastes.algorithms import State
+    from fastes.executors.tcp.prometheus import Exposition
 
 _LOG = logging.getLogger(__name__)
 _BACKLOG = 512
@@ -91,6 +94,7 @@ class TcpExecutor(Executor):
         """Listens on nothing yet."""
         self._settings = settings
         self._thread: threading.Thread | None = None
+        self._exposition: Exposition | None = None
         self._failed = ""
         self._waits = False  # for workers, in `run`
 
@@ -135,6 +139,10 @@ class TcpExecutor(Executor):
             self._thread = None
             raise error
         self._write_connection_file()
+        if self._settings.metrics_port:
+            from fastes.executors.tcp.prometheus import Exposition
+
+            self._exposition = Exposition(self.status, self._settings.metrics_port)
 
     def run(self, generation: Generation) -> Iterator[UnitResult]:
         """See `Executor`."""
@@ -176,6 +184,8 @@ class TcpExecutor(Executor):
         told = [f"Listening on {self._address}. On each node: {self.command}"]
         if not self._token_file and not os.environ.get("FASTES_TOKEN"):
             told.append("There is no token: everybody on this machine can take part.")
+        if self._exposition is not None:
+            told.append(f"Metrics for Prometheus: http://127.0.0.1:{self._exposition.port}/metrics")
         return told
 
     def metrics(self) -> Metrics:
@@ -215,6 +225,9 @@ class TcpExecutor(Executor):
         """See `Executor`. Workers end if the run is done or has failed; else they wait for it to come back."""
         if self._thread is None:
             return
+        if self._exposition is not None:
+            self._exposition.close()  # first, because it asks the coordinator
+            self._exposition = None
         finished = self._generation >= self._plan.generations
         if self._failed:
             code, reason = Code.FAILED, f"the run failed: {self._failed}"
@@ -241,10 +254,11 @@ class TcpExecutor(Executor):
         loop = asyncio.get_running_loop()
         self._stop: asyncio.Future[tuple[Code, str]] = loop.create_future()
         wanted = Address.parse(self._settings.listen, "executor.listen")
+        new: Callable[[], asyncio.Protocol] = self._coordinator
+        if context is not None:
+            new = functools.partial(Door, self._coordinator, context)
         try:
-            server = await loop.create_server(
-                self._coordinator, wanted.host, wanted.port, ssl=context, backlog=_BACKLOG, reuse_address=True
-            )
+            server = await loop.create_server(new, wanted.host, wanted.port, backlog=_BACKLOG, reuse_address=True)
         except OSError as error:
             started.put(
                 ExecutorError(

@@ -29,7 +29,7 @@ from fastes.executors.tcp.decoder import Decoder, Encoder
 from fastes.executors.tcp.fingerprint import read_table
 from fastes.executors.tcp.frames import Buffer
 from fastes.executors.tcp.limits import BYE_TEXT, RunNumbers
-from fastes.executors.tcp.refusals import TOLERABLE, Code, ProtocolError, printable
+from fastes.executors.tcp.refusals import TOLERABLE, Code, ProtocolError, in_a_line, printable
 from fastes.executors.tcp.wire import (
     Beat,
     Bye,
@@ -67,7 +67,7 @@ def farewell(encoder: Encoder, error: ProtocolError) -> bytes:
 def ended_by(bye: Bye, who: str) -> ProtocolError:
     """The error that a peer's Bye means here. A code that this version does not know is not tried again."""
     code = Code(bye.code) if bye.code in set(Code) else Code.PROTOCOL
-    return ProtocolError(code, f"the {who} ended the connection: {printable(bye.reason, BYE_TEXT)}", ours=False)
+    return ProtocolError(code, f"the {who} ended the connection: {in_a_line(bye.reason, BYE_TEXT)}", ours=False)
 
 
 class WorkerHandshake:
@@ -242,7 +242,7 @@ class CoordinatorHandshake:
                 self._enter(Phase.SERVING)
             case Failed():
                 raise ProtocolError(
-                    Code.BUILD, f"the worker could not build the run: {printable(message.text, BYE_TEXT)}", ours=True
+                    Code.BUILD, f"the worker could not build the run: {in_a_line(message.text, BYE_TEXT)}", ours=True
                 )
             case Beat():
                 self.heard = message.number

@@ -59,6 +59,10 @@ class Peer(asyncio.Protocol):
         self._waiting: deque[tuple[int, bytes]] = deque()  # messages behind a state that is being sent
         self._waiting_bytes = 0
         self._streaming: asyncio.Task[None] | None = None
+        self._has_arrived = False
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._aborting: asyncio.TimerHandle | None = None  # if it does not take its farewell
 
     @property
     def ready(self) -> bool:
@@ -68,15 +72,12 @@ class Peer(asyncio.Protocol):
     # What asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See `asyncio.Protocol`."""
+        """See `asyncio.Protocol`. Under TLS it has `knocked` before."""
         assert isinstance(transport, asyncio.Transport)
+        if not self._has_arrived:
+            self.knocked(transport)
         self._transport = transport
         transport.set_write_buffer_limits(high=2 * limits.CHUNK)
-        self._writable = asyncio.Event()
-        self._writable.set()
-        name = transport.get_extra_info("peername")
-        self.address = f"{name[0]}:{name[1]}" if name else "?"
-        self._hub.arrived(self)
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
@@ -99,12 +100,27 @@ class Peer(asyncio.Protocol):
             self.end(error)
         self._hub.flush()
 
+    def knocked(self, transport: asyncio.Transport) -> None:
+        """There is a connection, through which TLS may have to be agreed upon before it is made."""
+        self._has_arrived = True
+        self._transport = transport
+        name = transport.get_extra_info("peername")
+        self.address = f"{name[0]}:{name[1]}" if name else "?"
+        self._hub.arrived(self)
+
+    def never_came(self, fault: ProtocolError) -> None:
+        """TLS was not agreed upon, and the connection is closed."""
+        self.closed.set()
+        self._finish(fault)
+
     def eof_received(self) -> None:
         """See `asyncio.Protocol`: closes."""
 
     def connection_lost(self, error: Exception | None) -> None:
         """See `asyncio.Protocol`."""
         self.closed.set()
+        if self._aborting is not None:
+            self._aborting.cancel()
         fault: ProtocolError | None = None
         try:
             self.handshake.decoder.end()
@@ -173,7 +189,7 @@ class Peer(asyncio.Protocol):
         self.over = True
         self.flush()
         self._transport.close()
-        asyncio.get_running_loop().call_later(_FAREWELL_S, self._transport.abort)
+        self._aborting = asyncio.get_running_loop().call_later(_FAREWELL_S, self._transport.abort)
         self._told(error)
 
     def abort(self) -> None:

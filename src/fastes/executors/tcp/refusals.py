@@ -92,6 +92,11 @@ class ProtocolError(ExecutorError):
         return self.code.retry
 
 
+def in_a_line(text: str, most: int) -> str:
+    """The same for what others write around: newlines become blanks, so that no peer makes up lines of a log."""
+    return printable(text, most).replace("\n", " ")
+
+
 def printable(text: str, most: int) -> str:
     """What a peer wrote, fit for a log or terminal: control characters but newlines become '?', the rest is cut."""
     cut = text if len(text) <= most else text[: most - 3] + "..."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from fastes.executors.tcp import limits
 from fastes.executors.tcp.address import Address
@@ -20,7 +20,7 @@ _SILENCE_S = limits.BEAT_S * limits.BEAT_MISSES
 
 async def statuses(
     address: Address, token: Token, tls: ssl.SSLContext | None = None, *, silence_s: float = _SILENCE_S
-) -> AsyncIterator[Status]:
+) -> AsyncGenerator[Status, None]:
     """How the run goes on, twice a second, until the connection ends, which is always an exception:
 
     ProtocolError with what the coordinator said at last, or why it cannot be understood; OSError or TimeoutError if it
@@ -38,8 +38,8 @@ async def statuses(
             data = await asyncio.wait_for(reader.read(1 << 16), silence_s)
             if not data:
                 decoder.end()
-                told = "" if handshake.watching else " before it said anything; one with TLS needs --tls-ca"
-                raise ConnectionResetError(f"the connection was closed{told}")
+                hint = "; one with TLS needs --tls-ca" if tls is None and not handshake.watching else ""
+                raise ConnectionResetError(f"the connection was closed{hint}")
             if handshake.watching:
                 decoder.push(data)
             else:

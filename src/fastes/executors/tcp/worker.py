@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import random
@@ -19,6 +20,7 @@ from fastes.executors.failure import Failure
 from fastes.executors.tcp import limits
 from fastes.executors.tcp.address import Address
 from fastes.executors.tcp.allow import Allowed
+from fastes.executors.tcp.apart import apart, tried
 from fastes.executors.tcp.auth import Token, binding_to
 from fastes.executors.tcp.built import built, probe, probed
 from fastes.executors.tcp.fingerprint import identity
@@ -128,20 +130,21 @@ class Worker:
             if why != told or failures % 10 == 0:
                 _LOG.info("%s: %s; trying again.", self._settings.address, why.removesuffix("."))
                 told = why
-            await asyncio.sleep(random.uniform(0, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(failures, 10))))
+            pause_s = random.uniform(0, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(failures, 10)))
+            await asyncio.sleep(min(pause_s, self._settings.retry_for_s - (time.monotonic() - since)))
             failures += 1
 
     async def _connection(self) -> bool:
         """One connection from beginning to end. Gives whether the worker took part. Raises ProtocolError or OSError."""
         settings = self._settings
-        reader, writer = await asyncio.wait_for(
-            asyncio.open_connection(*settings.address, ssl=settings.tls), _CONNECT_S
-        )
+        async with asyncio.timeout(_CONNECT_S):  # Python 3.11's wait_for may lose the signal's cancellation
+            reader, writer = await asyncio.open_connection(*settings.address, ssl=settings.tls)
         self._line.opened(writer.get_extra_info("socket"))
         handshake = self._handshake(writer)
         try:
             try:
-                await asyncio.wait_for(self._introduced(handshake, reader, writer), limits.HANDSHAKE_S)
+                async with asyncio.timeout(limits.HANDSHAKE_S):
+                    await self._introduced(handshake, reader, writer)
                 node = await self._noded(handshake, writer)
                 assert node.ready is not None
                 writer.write(handshake.ready(node.ready))
@@ -176,7 +179,8 @@ class Worker:
             data = await reader.read(1 << 16)
             if not data:
                 handshake.decoder.end()
-                raise ConnectionResetError("the coordinator closed the connection before it said anything")
+                hint = "; one with TLS needs --tls-ca" if self._settings.tls is None else ""
+                raise ConnectionResetError(f"the coordinator closed the connection before it said anything{hint}")
             writer.write(handshake.feed(data))
 
     async def _noded(self, handshake: WorkerHandshake, writer: asyncio.StreamWriter) -> Node:
@@ -190,11 +194,11 @@ class Worker:
             self._node = None
         beating = asyncio.create_task(_beats(handshake, writer))
         try:
-            evaluator, algorithm, tables = await asyncio.to_thread(self._made, handshake, setup)
+            evaluator, algorithm, tables = await apart(functools.partial(self._made, handshake, setup))
             node = Node(setup, evaluator, algorithm, self._settings.pool, [self._line])
             self._node = node
             unit = probe(evaluator, setup.members)
-            outcome = await asyncio.to_thread(node.pool.tried, unit)
+            outcome = await tried(node.pool, unit)
             credit = min(self._settings.credit * self._settings.pool.processes, limits.CREDIT)
             node.ready = await asyncio.to_thread(
                 built, tables, handshake.references, evaluator, probed(outcome), credit
@@ -249,6 +253,8 @@ def _reason(error: OSError | TimeoutError) -> str:
         return "nobody listens there"
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({error.strerror or error}); a coordinator without TLS needs workers without --tls-ca"
     return error.strerror or str(error) or type(error).__name__
 
 
