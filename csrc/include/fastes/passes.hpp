@@ -12,6 +12,10 @@ namespace fastes {
 void clipup_step(const Address& address, const WeightedRows& rows, std::uint64_t first, std::uint64_t dim,
                  ClipUpStep step);
 
+constexpr std::uint64_t clipup_blocks(std::uint64_t dim) {
+    return (dim + clipup_block - 1) / clipup_block;
+}
+
 // The two passes of clipup_step apart, for parts of theta that begin at multiples of clipup_block elements.
 // The first makes step.gradient and step.sums of a part; of the step's numbers it uses l2.
 void clipup_gradient(const Address& address, const WeightedRows& rows, std::uint64_t first, std::uint64_t dim,

@@ -37,8 +37,4 @@ struct ClipUpStep {
 // Elements of one partial sum of ClipUp's norms; spans end on multiples of it.
 inline constexpr std::uint64_t clipup_block = 1024;
 
-constexpr std::uint64_t clipup_blocks(std::uint64_t dim) {
-    return (dim + clipup_block - 1) / clipup_block;
-}
-
 }  // namespace fastes

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 from conformance.executors import ExecutorConformance
-from mpi4py import MPI
 
 from fastes.evaluator import Evaluator
-from fastes.executors import Executor, ExecutorSettings
-from fastes.executors.mpi import Mpi
+from fastes.executors import Executor, ExecutorSettings, Plan
+from fastes.executors.mpi import Mpi, executor
 from fastes.messages import UnitResult
 from fastes.noise import Generation
 
@@ -18,10 +17,10 @@ from fastes.noise import Generation
 class Led(Executor):
     """The executor, which gives the other ranks what a configuration would give them."""
 
-    def start(self, evaluator: Evaluator) -> None:
-        MPI.COMM_WORLD.bcast(evaluator.unopened())
+    def start(self, evaluator: Evaluator, plan: Plan | None = None) -> None:
+        executor.world().by_node.bcast(evaluator.unopened())
         self._executor = Mpi().create()
-        self._executor.start(evaluator)
+        self._executor.start(evaluator, plan)
 
     def run(self, generation: Generation) -> Iterator[UnitResult]:
         return self._executor.run(generation)

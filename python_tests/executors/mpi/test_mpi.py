@@ -21,6 +21,7 @@ from specimens import changed, write_config
 
 from fastes.errors import ExecutorError
 from fastes.executors.mpi import Mpi
+from fastes.executors.mpi.sync import Costs
 from fastes.executors.mpi.world import world
 
 HERE = Path(__file__).parent
@@ -32,6 +33,7 @@ SETTINGS = {
     "OMPI_MCA_osc": "^ucx",  # it complains where there is no such network
     "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
 }
+ONE_NODE = {"OMPI_MCA_btl": "self,sm"}  # it would look for networks, for a second
 PATIENCE_S = 100
 
 Job = Callable[..., "subprocess.Popen[str]"]
@@ -50,7 +52,7 @@ def job(tmp_path: Path) -> Iterator[Job]:
         process = subprocess.Popen(
             [MPIRUN, "-np", str(ranks), sys.executable, *map(str, arguments)],
             cwd=tmp_path,
-            env=os.environ | SETTINGS | environment,
+            env=os.environ | SETTINGS | ONE_NODE | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -91,21 +93,38 @@ def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-@pytest.mark.parametrize(("ranks", "nodes"), [(1, 1), (2, 1), (4, 2)])
-def test_the_same_on_any_number_of_ranks(job: Job, tmp_path: Path, ranks: int, nodes: int) -> None:
-    """The conformance suite, and digests of runs that carry all there is to carry."""
-    options = ["--nodes"] if nodes > 1 else []
-    status, out, err = finished(job(ranks, HERE / "on_ranks.py", "found.json", *options))
+def test_the_same_on_any_number_of_ranks(job: Job, tmp_path: Path) -> None:
+    """The conformance suite, and digests: of runs that carry all there is to carry, and of every kind of update."""
+    status, out, err = finished(job(4, HERE / "on_ranks.py", "found.json"))
     assert status == 0, out + err
     found = json.loads((tmp_path / "found.json").read_text())
-    assert found["suite"] == 0, out
-    assert found["nodes"] == nodes
+    assert found["suite"] == {"1 rank": 0, "4 ranks on 2 nodes": 0}, out
+    assert found["nodes"] == {"1 rank": 1, "2 ranks": 1, "4 ranks": 1, "4 ranks on 2 nodes": 2}
     sys.path.insert(0, str(HERE))
     try:
-        from digest_cases import CASES
+        from digest_cases import CASES, RESUMED, UPDATES
     finally:
         sys.path.remove(str(HERE))
     assert found["digests"] == {name: undisturbed(tables) for name, tables in CASES.items()}
+    check_choices(found["choices"])
+    expected = {name: undisturbed(tables) for name, tables in UPDATES.items()}
+    for digests in found["updates"].values():
+        for sync in ("broadcast", "sharded"):
+            assert {name: digests[f"{sync}, {name}"] for name in UPDATES} == expected
+        assert [digests[f"resumed, {name}"] for name in RESUMED] == [expected[name] for name in RESUMED]
+
+
+def check_choices(found: dict[str, tuple[int, list[str]]]) -> None:
+    """Who took the five updates of a run; trials are of five updates with few rows and five with many."""
+    updates = {choice: steps for choice, (steps, _) in found.items()}
+    assert updates.pop("auto") in (10, 15)
+    assert updates == {"broadcast": 0, "sharded": 5, "rank 0 is faster": 0, "all ranks are faster": 5}
+    told = {choice: [text for text in messages if "theta" in text] for choice, (_, messages) in found.items()}
+    assert told["broadcast"] == told["sharded"] == []
+    assert told["rank 0 is faster"] == [Costs(1.0, 2.0).remark()]
+    assert told["all ranks are faster"] == [Costs(2.0, 1.0).remark()]
+    (remark,) = told["auto"]
+    assert remark.startswith("MPI: all ranks update theta" if found["auto"][0] == 15 else "MPI: rank 0 updates theta")
 
 
 def test_an_environment_that_fails(job: Job, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from fastes.executors.mpi.parcels import (
     unpacked_generation,
     unpacked_results,
 )
+from fastes.executors.mpi.step import Step
 from fastes.messages import UnitResult
 from fastes.noise import Generation
 
@@ -87,3 +88,10 @@ def test_an_error(kind: type) -> None:
         list(unpacked_results(packed_failure(Failure(error)), 0))
     assert type(caught.value) is (FastesError if kind is Evaluator else kind)
     assert caught.value.__notes__ == ["In the worker:\nline"]
+
+
+def test_a_step() -> None:
+    sent = Step(
+        ODD, np.array([0, 2**32 - 1], np.uint32), 2**64 - 1, 3, "normal8", 7, {"p": 0.1 + 0.2}, ["m", "ü"], True
+    )
+    same(sent, Step.unpacked(sent.packed()))

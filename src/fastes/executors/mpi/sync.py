@@ -20,8 +20,8 @@ from fastes.optim import Optimizer, OptimizerState
 Sync = Literal["auto", "broadcast", "sharded"]
 
 _SAMPLE = 2**22  # parameters, 16 MiB of theta: more than what is in caches
-_FEW, _MANY = 1, 33  # rows
-_TIMES = 3
+_FEW, _MANY = 1, 65  # rows
+_TIMES = 5
 
 Clock = Callable[[], float]
 

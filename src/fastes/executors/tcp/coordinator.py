@@ -36,11 +36,12 @@ from fastes.executors.tcp import limits, wire
 from fastes.executors.tcp.auth import Token
 from fastes.executors.tcp.complaints import Complaints
 from fastes.executors.tcp.handshake import CoordinatorHandshake, run_numbers, setup_for
-from fastes.executors.tcp.payloads import commit_of, error_of, unit_result
+from fastes.executors.tcp.in_step import InStep
+from fastes.executors.tcp.payloads import error_of, unit_result
 from fastes.executors.tcp.peer import Peer
 from fastes.executors.tcp.refusals import Code, ProtocolError, in_a_line, printable
-from fastes.executors.tcp.snapshots import snapshot_messages
-from fastes.executors.tcp.sync import Costs, History, Sync
+from fastes.executors.tcp.status import rows
+from fastes.executors.tcp.sync import History, Sync
 from fastes.executors.tcp.throughput import Throughput
 from fastes.messages import UnitResult, in_member_order
 
@@ -89,9 +90,7 @@ class Coordinator:
         """
         self._run, self._token, self._binding = run, token, binding
         self._numbers = run_numbers(run.setup)
-        self._history = history
-        self._wanted = sync
-        self.sync: Sync = "broadcast" if sync == "broadcast" else "replay"
+        self._in_step = InStep(run, history, sync)
         self._deliver, self._told_joined = deliver, joined
         silence_s = limits.BEAT_S * limits.BEAT_MISSES
         self._scheduler = Scheduler(leasing or Leasing(silence_s=silence_s))
@@ -105,17 +104,12 @@ class Coordinator:
         self._dirty: set[Peer] = set()
         self._watchers: set[Peer] = set()
         self._connections = 0
-        self._is_updating = False  # between the end of a generation and the state after it
         self._accepted: list[UnitResult] = []  # of this generation
         self._new: list[UnitResult] = []  # of them, not delivered
         self._failures: dict[int, FastesError] = {}  # by unit, the last error
         self._timer: asyncio.TimerHandle | None = None
         self._repeating: list[asyncio.TimerHandle] = []
-        self._sent_states: dict[Peer, tuple[float, int, int]] = {}  # when, bytes, and the beat that acknowledges it
-        self._bandwidth: float | None = None  # bytes a second, of states that were acknowledged
-        self._beats = 0
         self._gone_sent = self._gone_received = 0  # bytes of connections that are over
-        self._chosen: Sync | None = None  # way to keep theta in step that was last told of
         self._ending: list[Peer] | None = None  # connections to which goodbye was said
 
     def __call__(self) -> Peer:
@@ -149,9 +143,8 @@ class Coordinator:
 
     def advance(self, state: State) -> None:
         """The generation has led to this state."""
-        self._history.advance(state)
-        self._is_updating = False
-        self._choose()
+        rates = [peer.handshake.ready.rate for peer in self._peers if peer.handshake.ready is not None]
+        self._in_step.advance(state, rates)
         for peer in self._peers:
             if peer.ready:
                 self._bring(peer)
@@ -178,34 +171,13 @@ class Coordinator:
 
     def status(self) -> wire.Status:
         """How the run goes on."""
-        now, state = time.monotonic(), self._history.state
+        now = time.monotonic()
         counters = asdict(self._scheduler.counters) | {"refused": self._complaints.count}
         workers = {status.worker: status for status in self._scheduler.workers()}
-        rows = []
         working = self._peers - self._watchers
-        for peer in sorted(working, key=lambda peer: peer.number)[: limits.WORKER_ROWS]:
-            if (identity := peer.handshake.identity) is None:
-                continue
-            worker = workers.get(peer.name)
-            age = max(now - (worker.since if worker else peer.since), 1e-9)
-            rows.append(
-                wire.WorkerRow(
-                    peer.name,
-                    worker.state if worker else "joining",
-                    "broadcast" if peer.bare else "replay",
-                    identity.processes,
-                    worker.leases if worker else 0,
-                    worker.units if worker else 0,
-                    worker.busy_s / age if worker else 0.0,
-                    now - peer.since,
-                    now - peer.heard,
-                    peer.sent,
-                    peer.received,
-                )
-            )
         return wire.Status(
             self._run.setup.run,
-            state.generation,
+            self._in_step.generation,
             self._run.generations,
             self._numbers.members,
             self._numbers.dim,
@@ -214,11 +186,11 @@ class Coordinator:
             self._throughput.total,
             self._throughput.rate(now),
             self._throughput.seconds(now),
-            self.sync,
+            self._in_step.sync,
             counters,
             self._gone_sent + sum(peer.sent for peer in working),
             self._gone_received + sum(peer.received for peer in working),
-            rows,
+            rows(working, workers),
         )
 
     # What peers call
@@ -259,7 +231,7 @@ class Coordinator:
             case wire.Result():
                 self._take(peer, message, now)
             case wire.Beat():
-                self._acknowledged(peer, message.heard, now)
+                self._in_step.acknowledged(peer, message.heard)
                 self._do(self._scheduler.beat(name, now))
             case wire.Returned():
                 for unit in message.units:
@@ -285,7 +257,7 @@ class Coordinator:
         self._taken.discard(peer.name)
         self._watchers.discard(peer)
         self._dirty.discard(peer)
-        self._sent_states.pop(peer, None)
+        self._in_step.forget(peer)
         if not peer.handshake.watching:
             self._gone_sent += peer.sent
             self._gone_received += peer.received
@@ -331,31 +303,10 @@ class Coordinator:
         self._bring(peer)
 
     def _bring(self, peer: Peer) -> None:
-        """Sends a worker what it lacks of the present state, and has it take part. Later if that is being made."""
-        if self._is_updating:
-            return
-        if peer.name not in self._names and peer.resyncs == 0:
-            self._resume(peer)
-        state, bare = self._history.state, self.sync == "broadcast"
-        if peer.at != state.generation or (peer.bare and not bare):
-            self._send_state(peer, bare=bare)
-        if peer.name not in self._names:
+        """Sends a worker what it lacks of the present state, and has it take part; later if that is being made."""
+        self._dirty.add(peer)
+        if self._in_step.bring(peer) and peer.name not in self._names:
             self._join(peer)
-
-    def _resume(self, peer: Peer) -> None:
-        """Where a worker still holds a state from which commits lead on, these are enough."""
-        identity = peer.handshake.identity
-        assert identity is not None
-        if identity.run != self._run.setup.run:
-            return
-        if self.sync == "broadcast" and identity.digest == self._history.held(bare=True).digest:
-            peer.at, peer.bare = identity.generation, True
-            return
-        for payload in self._history.since(identity.generation, identity.digest) or ():
-            peer.send_packed(wire.Commit.TYPE, payload)
-        if self._history.since(identity.generation, identity.digest) is not None:
-            peer.at, peer.bare = self._history.state.generation, False
-            self._dirty.add(peer)
 
     def _join(self, peer: Peer) -> None:
         ready, identity = peer.handshake.ready, peer.handshake.identity
@@ -371,62 +322,6 @@ class Coordinator:
     def _count(self) -> str:
         count = len(self._names)
         return f"{count} worker{'s' * (count != 1)} now."
-
-    # What keeps their states in step
-
-    def _send_state(self, peer: Peer, *, bare: bool) -> None:
-        history = self._history
-        held, state = history.held(bare=bare), history.state.bare() if bare else history.state
-        arrays = state.arrays()
-        peer.send_state(snapshot_messages(held.generation, held.digest.hex(), arrays, state.scalars()))
-        self._beats += 1
-        self._sent_states[peer] = time.monotonic(), sum(array.nbytes for array in arrays.values()), self._beats
-        peer.send(wire.Beat(self._beats, 0))  # when it is heard, the state has arrived
-        peer.at, peer.bare, peer.confirmed = held.generation, bare, None
-        self._dirty.add(peer)
-
-    def _acknowledged(self, peer: Peer, heard: int, now: float) -> None:
-        """Bytes a second that a state took; the best that was seen, because what else was sent counts as time, too."""
-        sent = self._sent_states.get(peer)
-        if sent is not None and heard >= sent[2]:
-            del self._sent_states[peer]
-            rate = sent[1] / max(now - sent[0], 1e-6)
-            self._bandwidth = max(self._bandwidth or 0.0, rate)
-
-    def _choose(self) -> None:
-        """Replay or broadcast, for the next generations."""
-        nodes = [peer.handshake.ready.rate for peer in self._peers if peer.handshake.ready is not None]
-        if self._wanted != "auto" or self._bandwidth is None or not nodes:
-            return
-        dim, rows = self._numbers.dim, self._run.rows
-        costs = Costs.of(rows, dim, self._run.built.rate, min(nodes), len(nodes), self._bandwidth)
-        better = costs.better(self.sync)
-        if better != self._chosen:
-            self._chosen = better
-            _LOG.info(
-                "theta is kept in step by %s: an update on all nodes takes %.3g ms, one here that is sent %.3g.",
-                *(better, costs.replay_s * 1e3, costs.broadcast_s * 1e3),
-            )
-            self.sync = better
-
-    def _commit(self, generation: int) -> None:
-        """The generation is done: all whose state led to it make the next one."""
-        self._is_updating = True
-        try:
-            evaluations = in_member_order(self._accepted, generation, self._numbers.members)
-        except FastesError:
-            return  # the run ends with that
-        before = self._history.held(bare=False).digest.hex()
-        commit = commit_of(evaluations, before, steps=self._run.steps)
-        payload = wire.packed(commit)
-        self._history.commit(commit, payload)
-        if self.sync == "broadcast":
-            return
-        for peer in self._peers:
-            if peer.ready and peer.at == generation and not peer.bare:
-                peer.send_packed(wire.Commit.TYPE, payload)
-                peer.at, peer.confirmed = generation + 1, None
-                self._dirty.add(peer)
 
     def _lost_the_thread(self, peer: Peer, message: wire.Resync, now: float) -> None:
         peer.resyncs += 1
@@ -449,8 +344,8 @@ class Coordinator:
 
     def _take(self, peer: Peer, message: wire.Result, now: float) -> None:
         result = unit_result(message, self._numbers)
-        if message.digest is not None and message.generation == self._history.state.generation:
-            right = message.digest == self._history.held(bare=peer.bare).digest
+        if message.digest is not None and message.generation == self._in_step.generation:
+            right = message.digest == self._in_step.digest(peer)
             peer.confirmed = message.generation if right else None
         valid = peer.confirmed == message.generation
         actions = self._scheduler.result(peer.name, message.generation, message.unit, now, valid=valid)
@@ -497,9 +392,18 @@ class Coordinator:
                     error = self._failures.get(unit)
                     self._deliver(error or ExecutorError(f"members {first} to {last} cannot be evaluated: {reason}."))
                 case Done(generation):
-                    self._commit(generation)
+                    self._done(generation)
                 case Accept() | Ignore():
                     pass
+
+    def _done(self, generation: int) -> None:
+        try:
+            evaluations = in_member_order(self._accepted, generation, self._numbers.members)
+        except FastesError:  # the run ends with that, where it comes to the same
+            self._in_step.wait()
+            return
+        self._in_step.commit(evaluations, self._peers)
+        self._dirty |= self._peers
 
     def _send(self, worker: str, message: wire.Message) -> None:
         peer = self._names.get(worker)
@@ -526,10 +430,10 @@ class Coordinator:
         self.flush()
 
     def _beat(self) -> None:
-        self._beats += 1
+        beat = wire.Beat(self._in_step.next_beat(), 0)
         for peer in self._peers:
             if peer.handshake.identity is not None:
-                peer.send(wire.Beat(self._beats, 0))
+                peer.send(beat)
                 self._dirty.add(peer)
 
     def _sweep(self) -> None:

@@ -340,4 +340,4 @@ def _run(evaluator: Evaluator, plan: Plan, tolerate: tuple[Code, ...]) -> Run:
 def _log_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """What went wrong on a connection, as one line: no peer may fill the log with tracebacks."""
     error = context.get("exception")
-    _LOG.warning("a connection failed: %s", error if error is not None else context.get("message"))
+    _LOG.warning("a connection failed: %s", context.get("message") if error is None else repr(error))

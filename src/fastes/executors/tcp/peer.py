@@ -47,6 +47,7 @@ class Peer(asyncio.Protocol):
         self.received = self.sent = 0
         self.since = self.heard = time.monotonic()
         self.deadline = self.since + limits.HANDSHAKE_S  # of what has to come next
+        self.is_new = True  # nothing was sent yet of the run's state
         self.at: int | None = None  # generation of the state that it has when it has read all that was sent
         self.bare = False  # whether that state is only fit for asking
         self.confirmed: int | None = None  # generation of which it has shown the state's digest
