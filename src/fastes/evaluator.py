@@ -19,6 +19,7 @@ from fastes.types import Float32Array, Float64Array
 
 _ONE_THREAD = OneThread()  # the order of a reduction must not depend on the machine's cores
 
+
 @dataclass(slots=True)
 class Evaluator:
     """Evaluates work units of a problem with a policy in this process; the session opens at the first.

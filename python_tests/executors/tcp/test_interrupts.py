@@ -26,6 +26,7 @@ BUILT_SLOWLY: Tables = changed(
     policy={"kind": "conformance.paced:held_policy"},
 )
 SOON_S = 10.0  # for what ends at once; an end that waits for anything would take a minute or more
+AT_ONCE = {"FASTES_TEST_MEMBER_S": "0"}  # for who only has to finish the run
 ONE = [signal.SIGINT, signal.SIGTERM]
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 0}  # of a worker that had nothing to finish
 
@@ -59,9 +60,10 @@ def refused(address: tuple[str, int]) -> bool:
 class Gate:
     """Members, and the making of a policy, that do not come back while it is closed, in workers that know of it."""
 
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / "gate"
-        self.environment = {"FASTES_TEST_HOLD": str(self._path)}
+    def __init__(self, directory: Path, name: str = "gate") -> None:
+        self._path = directory / name
+        # A generation takes half a second or a quarter, so that the run is not over before somebody is held.
+        self.environment = {"FASTES_TEST_HOLD": str(self._path), "FASTES_TEST_MEMBER_S": "0.02"}
 
     def close(self) -> None:
         self._path.touch()
@@ -104,7 +106,7 @@ def test_a_coordinator_once(run: TcpRun, number: signal.Signals) -> None:
 def test_a_coordinator_twice(run: TcpRun, gate: Gate) -> None:
     """It ends at once, in the middle of a generation that nobody will ever finish."""
     run.coordinate()
-    worker = run.worker(**gate.environment)
+    worker = run.worker(procs=2, **gate.environment)
     run.wait_for(generation=1)
     gate.close()
     run.until(lambda: gate.holds, "a member is held")
@@ -125,8 +127,21 @@ def test_a_coordinator_that_waits_for_workers(run: TcpRun) -> None:
     run.coordinator.wait_for("Listening on")
     run.coordinator.interrupt()
     assert run.coordinator.wait(SOON_S) == 130
-    assert "interrupted after 0 generations" in run.coordinator.out
+    told = run.coordinator.out + run.coordinator.err  # the signal may have come a moment before the first generation
+    assert "interrupted after 0 generations" in told or "stopped at once" in told
     assert refused(run.address)
+
+
+@pytest.mark.parametrize("number", ONE)
+def test_a_coordinator_that_begins(run: TcpRun, gate: Gate, number: signal.Signals) -> None:
+    """It tries a unit, as workers do, which may take long; it does not listen yet, and nothing waits for it."""
+    gate.close()
+    coordinator = run.start_coordinator(**gate.environment)
+    run.until(lambda: gate.holds, "its trial unit is held")
+    coordinator.send(number)
+    assert coordinator.wait(SOON_S) == {signal.SIGINT: 130, signal.SIGTERM: -signal.SIGTERM}[number]
+    assert not run.connection.exists()
+    assert "Traceback" not in coordinator.err
 
 
 def test_a_coordinator_killed(run: TcpRun) -> None:
@@ -182,13 +197,15 @@ def test_a_worker_that_builds(tables: Tables, processes: Processes, tmp_path: Pa
 
 
 @pytest.mark.parametrize("number", ONE)
-def test_a_worker_that_evaluates(run: TcpRun, gate: Gate, number: signal.Signals) -> None:
+def test_a_worker_that_evaluates(run: TcpRun, gate: Gate, tmp_path: Path, number: signal.Signals) -> None:
     """It finishes what it has begun, hands back the rest, and ends well; the second time it ends at once."""
     run.coordinate()
-    patient, hasty = run.worker(procs=2, **gate.environment), run.worker(**gate.environment)
+    other = Gate(tmp_path, "other")
+    patient, hasty = run.worker(procs=2, **gate.environment), run.worker(**other.environment)
     run.coordinator.wait_for("2 workers now")
     gate.close()
-    run.until(lambda: gate.holds, "a member is held")
+    other.close()
+    run.until(lambda: gate.holds and other.holds, "a member of each is held")
     for worker in (patient, hasty):
         worker.send(number)
         worker.wait_for("finishing what was begun")
@@ -197,7 +214,7 @@ def test_a_worker_that_evaluates(run: TcpRun, gate: Gate, number: signal.Signals
     assert not patient.ended
     gate.open()
     assert patient.wait(SOON_S) == 0
-    run.worker()
+    run.worker(**AT_ONCE)
     assert run.digest() == expected()
 
 
@@ -209,7 +226,7 @@ def test_a_worker_that_is_idle(processes: Processes, tmp_path: Path) -> None:
     worker.interrupt()
     assert worker.wait(SOON_S) == 0
     for _ in range(2):
-        run.worker()
+        run.worker(**AT_ONCE)
     assert run.digest() == expected()
 
 
@@ -226,7 +243,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_processes_too(run: TcpRun, gate: Gate)
     assert children(worker) == before
     gate.open()
     assert worker.wait(SOON_S) == 0
-    run.worker()
+    run.worker(**AT_ONCE)
     assert run.digest() == expected()
     assert "Traceback" not in worker.err
 
@@ -244,5 +261,5 @@ def test_a_killed_workers_processes_end(run: TcpRun, gate: Gate, procs: int) -> 
     worker.kill()
     assert worker.wait(SOON_S) == -signal.SIGKILL
     assert psutil.wait_procs(evaluating, SOON_S)[1] == []
-    run.worker()
+    run.worker(**AT_ONCE)
     assert run.digest() == expected()

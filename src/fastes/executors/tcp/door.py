@@ -38,15 +38,17 @@ class Door(asyncio.Protocol):
         self._peer.connection_lost(error)
 
     async def _secured(self, transport: asyncio.Transport) -> None:
+        secured, why = None, ""
         try:
             secured = await asyncio.get_running_loop().start_tls(
                 transport, self, self._context, server_side=True, ssl_handshake_timeout=limits.HANDSHAKE_S
             )
         except OSError as error:
-            why = error.strerror or str(error) or "it closed the connection, maybe as it trusts another certificate"
+            why = error.strerror or str(error)
+        if secured is None:  # also without an error, if it was closed meanwhile
+            why = why or "it closed the connection, maybe as it trusts another certificate"
             self._peer.never_came(ProtocolError(Code.TLS, f"there is no TLS handshake with it: {why}."))
-        else:
-            assert secured is not None
-            secured.set_protocol(self._peer)
-            self._peer.connection_made(secured)
-            self._peer.data_received(self._early)
+            return
+        secured.set_protocol(self._peer)
+        self._peer.connection_made(secured)
+        self._peer.data_received(self._early)
