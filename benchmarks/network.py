@@ -1,10 +1,11 @@
 """What a run over many machines costs, measured here, and what that means for more of them: docs/scaling.md.
 
     python benchmarks/network.py measure --json NETWORK.json     units a second, processor time, bytes; two workers
-    python benchmarks/network.py validate --json NETWORK.json    the model beside runs over links of limited speed (root)
+    python benchmarks/network.py validate --json NETWORK.json    the model beside runs over slow links (needs root)
     python benchmarks/network.py model --json NETWORK.json       from the constants in the file to 10,000 workers
+    python benchmarks/network.py tables --json NETWORK.json      all of it in Markdown
 
-Each adds its part to the file.
+Each of the first three adds its part to the file.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from on_network.calibration import constants, rates
 from on_network.costs import null_workers, observed, tables, workers
 from on_network.links import limited
 from on_network.model import Cluster, Constants, Work, best, simulate
+from on_network.others import es_pytorch, portable_es
 
 _CONSOLE = Console(width=120)
 _ROUNDS = 5
@@ -61,15 +63,18 @@ def measure() -> dict[str, Any]:
         seconds = {}
         for count in (1, 2):
             run = _CARTPOLE | {"executor": tables(1, 2, 1, 1, min_workers=count)["executor"]}
-            seconds[count] = observed(run, workers(count)).seconds
+            seconds[str(count)] = observed(run, workers(count)).seconds
         found["cartpole"].append(seconds)
-    ratios = [seconds[1] / seconds[2] for seconds in found["cartpole"]]
-    _CONSOLE.print(
-        f"CartPole, two workers beside one: {statistics.median(ratios):.2f} x (from {min(ratios):.2f} to {max(ratios):.2f})"
-    )
+    _CONSOLE.print(_speed_up(found))
     found["rates"] = rates()
     found["constants"] = asdict(constants(found, LINK, ROUND_TRIP_S))
     return found
+
+
+def _speed_up(found: dict[str, Any]) -> str:
+    ratios = [seconds["1"] / seconds["2"] for seconds in found["cartpole"]]
+    low, high = min(ratios), max(ratios)
+    return f"CartPole, two workers beside one: {statistics.median(ratios):.2f} x (from {low:.2f} to {high:.2f})"
 
 
 def validate(found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -124,12 +129,52 @@ def model(found: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def markdown(found: dict[str, Any]) -> None:
+    """What docs/scaling.md shows."""
+    print(
+        "| workers | | units/s | coordinator's processor | us a unit | bytes an evaluation | es_pytorch | portable-es |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    for name, what in (("null", "protocol only"), ("real", "processes")):
+        for seen in found[name]:
+            count, members = seen["workers"], seen["evaluations"] // seen["generations"]
+            sent = (seen["sent"] + seen["received"]) / seen["evaluations"]
+            others = f"{es_pytorch(members, count) / members:.0f} | {portable_es(members, count) / members:.0f}"
+            print(
+                f"| {count} | {what} | {seen['units'] / seen['seconds']:,.0f} | {seen['cpu_s'] / seen['seconds']:.0%} | "
+                f"{seen['cpu_s'] / seen['units'] * 1e6:.0f} | {sent:.1f} | {others} |"
+            )
+    print(f"\n{_speed_up(found)}\n\n{found['constants']}\n")
+    print(
+        "| nodes | link, MB/s | sync | members | parameters | measured, s | model, s |\n|---|---|---|---|---|---|---|"
+    )
+    for row in found.get("validate", []):
+        print(
+            f"| {row['nodes']} | {row['link'] / 1e6:g} | {row['sync']} | {row['members']:,} | {row['dim']:,} | "
+            f"{row['measured_s']:.3f} | {row['modelled_s']:.3f} |"
+        )
+    rows = found.get("model", [])
+    for part in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
+        print("\n| workers | members | " + " | ".join(f"D = 10^{power}" for power in range(4, 10)) + " |")
+        print("|---|---|---|---|---|---|---|---|")
+        for start in range(0, len(part), 6):
+            first = part[start]
+            cells = [
+                f"{row['seconds']:.2g} s, {row['shares']['evaluation']:.0%}, {row['bottleneck']}"
+                for row in part[start : start + 6]
+            ]
+            print(f"| {first['workers']:,} on {first['nodes']:,} | {first['members']:,} | " + " | ".join(cells) + " |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["measure", "validate", "model"])
+    parser.add_argument("part", choices=["measure", "validate", "model", "tables"])
     parser.add_argument("--json", type=Path, required=True, metavar="FILE")
     options = parser.parse_args()
     found: dict[str, Any] = json.loads(options.json.read_text()) if options.json.exists() else {}
+    if options.part == "tables":
+        markdown(found)
+        return
     if options.part == "measure":
         found |= measure()
     else:
