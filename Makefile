@@ -22,7 +22,7 @@ define cpp_tests
 	$(RUN) $(BIN)/ctest --test-dir $(1) --output-on-failure --timeout 600
 endef
 
-.PHONY: train test test-cpp test-python test-cuda test-cuda-build test-ptx test-build test-neon test-asan test-tsan lint bench exhaustive stub clean
+.PHONY: train test test-cpp test-python test-cuda test-cuda-build test-ptx test-build test-neon test-asan test-tsan lint bench chaos exhaustive stub clean
 
 train: $(VENV)/.installed  ## Train CartPole as examples/cartpole.toml says
 	$(BIN)/fastes train examples/cartpole.toml
@@ -79,6 +79,12 @@ lint: $(VENV)/.installed-dev  ## Check style, types, layers, formats and the stu
 
 bench: $(VENV)/.installed  ## Measure the kernels beside what else one would use
 	$(BIN)/fastes bench
+
+CHAOS_S ?= 600
+CHAOS_SEED ?= 0
+chaos: $(VENV)/.installed-test  ## Runs over TCP with random harm for CHAOS_S seconds; each has to end with its digest
+	mkdir -p build
+	PYTHONPATH=python_tests $(BIN)/python tools/chaos.py --seconds $(CHAOS_S) --seed $(CHAOS_SEED) --json build/chaos.json
 
 exhaustive: test-cpp  ## All 2^32 words of the transform on every instruction set (some minutes)
 	$(BUILD)/csrc/tests/fastes_exhaustive

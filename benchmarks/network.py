@@ -140,10 +140,9 @@ def markdown(found: dict[str, Any]) -> None:
             count, members = seen["workers"], seen["evaluations"] // seen["generations"]
             sent = (seen["sent"] + seen["received"]) / seen["evaluations"]
             others = f"{es_pytorch(members, count) / members:.0f} | {portable_es(members, count) / members:.0f}"
-            print(
-                f"| {count} | {what} | {seen['units'] / seen['seconds']:,.0f} | {seen['cpu_s'] / seen['seconds']:.0%} | "
-                f"{seen['cpu_s'] / seen['units'] * 1e6:.0f} | {sent:.1f} | {others} |"
-            )
+            rate, share = seen["units"] / seen["seconds"], seen["cpu_s"] / seen["seconds"]
+            each_us = seen["cpu_s"] / seen["units"] * 1e6
+            print(f"| {count} | {what} | {rate:,.0f} | {share:.0%} | {each_us:.0f} | {sent:.1f} | {others} |")
     print(f"\n{_speed_up(found)}\n\n{found['constants']}\n")
     print(
         "| nodes | link, MB/s | sync | members | parameters | measured, s | model, s |\n|---|---|---|---|---|---|---|"

@@ -1,7 +1,8 @@
 """The digest law: the same configuration ends with the same digest.
 
-Whoever evaluates, on however many processes, threads and instruction sets, stopped or killed in between, or made again
-from the journal: conformance/ways.py. What is evaluated with which policy: test_digest_of_rollouts.py.
+Whoever evaluates, on however many processes, threads and instruction sets, stopped or killed in between, over links
+that break, or made again from the journal: conformance/ways.py. What is evaluated with which policy:
+test_digest_of_rollouts.py. Harm over TCP for as long as one likes: tools/chaos.py.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import specimens
+from conformance.paced import CARRYING, LARGE, PACED
 from conformance.ways import WAYS, at, undisturbed
 from specimens import (
     CARTPOLE,
@@ -46,20 +48,47 @@ CASES = {
     "signs, clipup": SIGNS,
     "normal8": LEVELS,
 }
+HARMED = {"paced": PACED, "carrying": CARRYING, "large": LARGE}  # long enough for something to happen
+SECONDS = [way for way in WAYS if way == "local, spawned" or way.startswith("tcp")]  # that each of these takes
+FEW = [
+    ("cartpole", "local, spawned"),
+    *((case, "tcp, 1 worker") for case in CASES),
+    ("cartpole", "tcp, 3 workers"),
+    ("sphere", "tcp, 8 workers"),
+    ("sphere", "tcp, broadcast"),
+    ("carrying", "tcp, replay"),
+    ("carrying", "tcp, broadcast"),
+    ("carrying", "tcp, kills"),
+    ("paced", "tcp, killed children"),
+    ("paced", "tcp, stops"),
+    ("paced", "tcp, drains"),
+    ("carrying", "tcp, late joiners"),
+    ("large", "tcp, slow links"),
+    ("paced", "tcp, broken links"),
+    ("large", "tcp, broken links, broadcast"),
+    ("paced", "tcp, half-open link"),
+    ("carrying", "tcp, coordinator killed twice"),
+    ("paced", "tcp, coordinator killed, broadcast"),
+    ("carrying", "tcp, coordinator interrupted"),
+    ("paced", "tcp, everything"),
+]
 
 
 @cache
 def expected(case: str) -> str:
-    return undisturbed(CASES[case])
+    return undisturbed((CASES | HARMED)[case])
 
 
 @pytest.mark.parametrize(
-    ("case", "way"),
-    [(case, way) for case in CASES for way in WAYS if way != "local, spawned" or case == "cartpole"],  # seconds each
+    ("case", "way"), [*((case, way) for case in CASES for way in WAYS if way not in SECONDS), *FEW]
 )
 @pytest.mark.usefixtures("no_leftover_processes")
 def test_the_same_digest(case: str, way: str, tmp_path: Path) -> None:
-    assert WAYS[way](CASES[case], tmp_path) == expected(case)
+    assert WAYS[way]((CASES | HARMED)[case], tmp_path) == expected(case)
+
+
+def test_every_way_is_gone() -> None:
+    assert {way for _, way in FEW} == set(SECONDS)
 
 
 def test_another_seed_has_another_digest() -> None:

@@ -1,8 +1,8 @@
 """What the two systems that fastes takes over from send in a generation, by their own code's messages.
 
-es_pytorch (src/core/es.py): each rank sends each other rank its results, `comm.Alltoall` of float64 [pairs of the rank,
-2 objectives + 1]: both fitness values and the noise index. portable-es (portable_es.py): the manager sends each worker its
-seeds, gets back a dict of rewards by seed, and sends all workers the dict of weights by seed; all of it pickled.
+es_pytorch (src/core/es.py): each rank sends each other rank its results, `comm.Alltoall` of float64 [pairs of the
+rank, 2 objectives + 1]: both fitness values and the noise index. portable-es (portable_es.py): the manager sends each
+worker its seeds, gets back a dict of rewards by seed, and sends all workers the dict of weights by seed; all pickled.
 """
 
 from __future__ import annotations

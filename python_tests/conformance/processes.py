@@ -25,10 +25,12 @@ from types import TracebackType
 from typing import IO
 
 import psutil
+from conformance import warm
 
 SHARED_MEMORY = Path("/dev/shm")
 TESTS = Path(__file__).parents[1]
 
+_STILL = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP, psutil.STATUS_ZOMBIE)
 _MARK = "FASTES_TEST_PROCESSES"  # the environment is inherited, by those, too, whose parent is dead
 
 
@@ -73,18 +75,48 @@ class Processes:
 
     def start(self, argv: Sequence[str], **environment: str) -> Process:
         """Starts any program; in a namespace, if `argv` comes from its `command`."""
-        surroundings = os.environ | {"PYTHONPATH": str(TESTS), "COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
-        process = Process(argv, self._cwd, surroundings | environment | {_MARK: self._mark})
+        popen = subprocess.Popen(
+            argv,
+            cwd=self._cwd,
+            env=self._surroundings(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        return self._added(Process(argv, popen))
+
+    def fork(self, module: str, *arguments: object, **environment: str) -> Process:
+        """Starts `python -m MODULE ARGUMENTS` without the seconds that it takes to import torch: see `warm`."""
+        argv = [*map(str, arguments)]
+        forked = warm.interpreter().fork(module, argv, self._cwd, self._surroundings(environment))
+        return self._added(Process([module, *argv], forked))
+
+    def _added(self, process: Process) -> Process:
         self._started.append(process)
         return process
+
+    def _surroundings(self, environment: dict[str, str]) -> dict[str, str]:
+        ours = {"PYTHONPATH": str(TESTS), "COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
+        return dict(os.environ) | ours | environment | {_MARK: self._mark}
 
     def alive(self) -> list[psutil.Process]:
         """Those started and all that they have started, whoever is their parent now."""
         return [process for process in psutil.process_iter() if self._is_ours(process)]
 
     def _is_ours(self, process: psutil.Process) -> bool:
-        with contextlib.suppress(psutil.Error):
-            return bool(process.environ().get(_MARK) == self._mark and process.status() != psutil.STATUS_ZOMBIE)
+        """By its environment; or by its session, because the system shows a fork's environment as its program began.
+
+        One that is about to end has none any more.
+        """
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            environment = process.environ()
+            if not environment or process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            ours = {started.pid for started in self._started}
+            return environment.get(_MARK) == self._mark or os.getsid(process.pid) in ours
         return False
 
     def _outlasting(self) -> list[str]:
@@ -111,21 +143,10 @@ class Process:
     Signals to one that has ended do nothing.
     """
 
-    def __init__(self, argv: Sequence[str], cwd: Path, environment: dict[str, str]) -> None:
+    def __init__(self, argv: Sequence[str], started: subprocess.Popen[str] | warm.Forked) -> None:
         self.argv = list(argv)
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(
-            self.argv,
-            cwd=cwd,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=pipe,
-            stderr=pipe,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-        self.pid = self._process.pid
+        self._process = started
+        self.pid = started.pid
         self._news = threading.Condition()
         self._out: list[str] = []
         self._err: list[str] = []
@@ -156,15 +177,19 @@ class Process:
 
     def kill(self) -> None:
         """As the system does when memory runs out."""
-        self._process.kill()
+        self._process.send_signal(signal.SIGKILL)
 
     def kill_group(self) -> None:
         """With all that it started: a machine that loses power."""
         self._send_to_group(signal.SIGKILL)
 
+    def send(self, number: signal.Signals) -> None:
+        """A signal to it alone."""
+        self._process.send_signal(number)
+
     def terminate(self) -> None:
         """Asks it to drain."""
-        self._process.terminate()
+        self._process.send_signal(signal.SIGTERM)
 
     def interrupt(self) -> None:
         """Ctrl-C: a terminal tells the whole group."""
@@ -173,8 +198,9 @@ class Process:
     def stop(self) -> None:
         """It stands still when this returns, or has ended; its sockets stay open, and its children go on."""
         self._process.send_signal(signal.SIGSTOP)
-        if not self.ended:
-            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while not self.ended and psutil.Process(self.pid).status() not in _STILL:
+                time.sleep(0.001)  # it may be in the middle of a call that nothing interrupts
 
     def resume(self) -> None:
         self._process.send_signal(signal.SIGCONT)

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conformance.faults import harmed
+from conformance.processes import Processes
+from conformance.tcp_run import TcpRun
 from specimens import Recorder, Tables, changed, run
 
 from fastes import config, kernels
@@ -166,6 +169,33 @@ def replayed(tables: Tables, directory: Path) -> str:
     return digest
 
 
+def over_tcp(workers: int, procs: int = 1, **executor: object) -> Way:
+    """A coordinator and workers that nobody disturbs; all of them are told of the end."""
+
+    def way(tables: Tables, directory: Path) -> str:
+        with Processes(directory) as processes:
+            tcp = TcpRun(processes, tables, directory, min_workers=workers, **executor)
+            tcp.coordinate()
+            for _ in range(workers):
+                tcp.worker(procs=procs)
+            digest = tcp.digest()
+            assert [worker.wait() for worker in tcp.workers] == [0] * workers, tcp.told()
+        return digest
+
+    return way
+
+
+def over_tcp_with(kind: str, *, seed: int, most: int, **settings: object) -> Way:
+    """The same with harm of a kind, see `faults.harmed`; at most so often, and at least once."""
+
+    def way(tables: Tables, directory: Path) -> str:
+        ended = harmed(tables, directory, kind, seed, most=most, **settings)
+        assert ended.faults.total() >= 1
+        return ended.digest
+
+    return way
+
+
 WAYS: dict[str, Way] = {
     "inline": on_executor(kind="inline"),
     "local, 1 process": on_executor(kind="local", workers=1),
@@ -190,6 +220,24 @@ WAYS: dict[str, Way] = {
     "journal without a header": damaged(flip_bit_of_journal_header),
     "damaged twice": damaged_twice,
     "replayed": replayed,
+    "tcp, 1 worker": over_tcp(1, procs=2),
+    "tcp, 3 workers": over_tcp(3),
+    "tcp, 8 workers": over_tcp(8),
+    "tcp, replay": over_tcp(2, sync="replay"),
+    "tcp, broadcast": over_tcp(2, sync="broadcast"),
+    "tcp, kills": over_tcp_with("kills", seed=1, most=5),
+    "tcp, killed children": over_tcp_with("killed children", seed=2, most=5),
+    "tcp, stops": over_tcp_with("stops", seed=3, most=3, workers=3),
+    "tcp, drains": over_tcp_with("drains", seed=4, most=4),
+    "tcp, late joiners": over_tcp_with("late joiners", seed=5, most=3, workers=1),
+    "tcp, slow links": over_tcp_with("slow links", seed=6, most=5, sync="broadcast"),
+    "tcp, broken links": over_tcp_with("broken links", seed=7, most=5),
+    "tcp, broken links, broadcast": over_tcp_with("broken links", seed=8, most=5, sync="broadcast"),
+    "tcp, half-open link": over_tcp_with("half-open links", seed=9, most=1, workers=1),
+    "tcp, coordinator killed twice": over_tcp_with("coordinator killed", seed=10, most=2),
+    "tcp, coordinator killed, broadcast": over_tcp_with("coordinator killed", seed=11, most=2, sync="broadcast"),
+    "tcp, coordinator interrupted": over_tcp_with("coordinator interrupted", seed=12, most=2),
+    "tcp, everything": over_tcp_with("everything", seed=15, most=8, workers=3),
 }
 
 

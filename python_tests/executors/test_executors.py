@@ -19,7 +19,7 @@ from gymnasium import spaces
 
 from fastes.errors import ConfigError, ExecutorError, FastesError
 from fastes.evaluator import Evaluator
-from fastes.executors import EXECUTORS, Executor, ExecutorSettings, Inline, Local, Mpi, Ray
+from fastes.executors import EXECUTORS, Executor, ExecutorSettings, Inline, Local, Mpi, Ray, Tcp
 from fastes.policies import MLP, build
 from fastes.problems import Function, Gym
 
@@ -203,8 +203,9 @@ def test_settings_out_of_range(settings: dict[str, Any]) -> None:
 
 
 def test_the_registry_makes_all_of_them() -> None:
-    assert list(EXECUTORS.items()) == [("inline", Inline), ("local", Local), ("mpi", Mpi), ("ray", Ray)]
-    for settings in (Inline, Local, Ray):  # Mpi meets the other ranks
+    known = [("inline", Inline), ("local", Local), ("tcp", Tcp), ("mpi", Mpi), ("ray", Ray)]
+    assert list(EXECUTORS.items()) == known
+    for settings in (Inline, Local, Tcp, Ray):  # Mpi meets the other ranks
         assert isinstance(settings().create(), Executor)
 
 

@@ -335,7 +335,7 @@ def test_a_unit_that_ends_three_workers_is_poison() -> None:
     scheduler = started(1, 1, 1, 1, units=2, settings=Leasing(max_deaths=3, copies=1))
     holder, deaths = "a", []
     while True:
-        actions = scheduler.leave(holder, 1.0)
+        actions = scheduler.leave(holder, 1.0 + len(deaths))
         deaths.append(holder)
         if len(deaths) == 3:
             break
@@ -343,8 +343,34 @@ def test_a_unit_that_ends_three_workers_is_poison() -> None:
         assert unit == 0
     assert actions == (Poison(G, 0, "3 workers were lost while they evaluated it: a, c, d"),)
     assert deaths == ["a", "c", "d"]
-    assert scheduler.result("b", G, 1, 2.0, valid=True) == (Accept("b", G, 1),)  # and nobody gets unit 0
-    assert scheduler.tick(3.0) == ()
+    assert scheduler.result("b", G, 1, 4.0, valid=True) == (Accept("b", G, 1),)  # and nobody gets unit 0
+    assert scheduler.tick(5.0) == ()
+
+
+def test_an_outage_is_no_units_fault() -> None:
+    """Units go from one worker to the next, of which nobody knows yet that it is gone too."""
+    connections = started(1, 1, 1, 1, 1, units=1, settings=Leasing(max_deaths=3))
+    for worker in "abcde":
+        assert not any(isinstance(action, Poison) for action in connections.leave(worker, 1.0 + 0.01 * ord(worker)))
+    silences = started(1, 1, 1, 1, 1, units=1, settings=Leasing(max_deaths=3, silence_s=10.0))
+    for index, worker in enumerate("abcde"):
+        silences.beat(worker, 0.5 + 0.4 * index)
+    actions: list[object] = []
+    for index in range(5):
+        actions += silences.tick(10.5 + 0.4 * index)
+    assert sum(isinstance(action, Drop) for action in actions) == 5
+    assert not any(isinstance(action, Poison) for action in actions)
+
+
+def test_a_worker_that_has_said_something_since_may_have_died_of_it() -> None:
+    scheduler = started(1, 1, 1, units=1, settings=Leasing(max_deaths=3, silence_s=10.0))
+    scheduler.beat("a", 2.0)
+    actions = scheduler.leave("a", 2.1)
+    for index, worker in enumerate("bc", 1):
+        assert given(actions) == [(worker, 0)]
+        scheduler.beat(worker, 2.1 + 0.2 * index)
+        actions = scheduler.leave(worker, 2.2 + 0.2 * index)
+    assert actions == (Poison(G, 0, "3 workers were lost while they evaluated it: a, b, c"),)
 
 
 def test_only_what_a_worker_was_evaluating_may_have_ended_it() -> None:

@@ -28,6 +28,7 @@ from fastes.executors.scheduler_actions import (
 from fastes.executors.scheduler_leases import Leases
 from fastes.executors.scheduler_settings import Leasing
 
+_AT_ONCE_S = 0.5  # between the first and the last connection that one outage ends
 _FAILED_IN_A_ROW = 3  # units that raise at a worker, while others are ready, before the fault is taken to be its own
 
 
@@ -105,7 +106,7 @@ class Scheduler:
         """A worker's connection is lost. Nothing if it is not known, as after a Drop."""
         self._at(now)
         account = self._accounts.get(worker)
-        return self._then([] if account is None else self._lost(account))
+        return self._then([] if account is None else self._lost(account, silent=False))
 
     def drain(self, worker: str, now: float) -> tuple[Action, ...]:
         """A worker ends: it answers what it holds and gets no more. That it leaves then is no unit's fault."""
@@ -190,7 +191,7 @@ class Scheduler:
         for account in self._silences.due(now):
             self._counters.dropped += 1
             actions.append(Drop(account.worker, f"nothing was heard of it for {now - account.seen:.1f} seconds"))
-            actions += self._lost(account)
+            actions += self._lost(account, silent=True)
         for account in self._releases.due(now):
             account.quarantined, account.failures = False, 0
             self._leases.place_worker(account)
@@ -254,12 +255,17 @@ class Scheduler:
         self._leases.take_back(account, self._now)
         return Quarantine(account.worker, until, reason)
 
-    def _lost(self, account: Account) -> list[Action]:
-        """Forgets a worker, which may have died of what it was evaluating."""
+    def _lost(self, account: Account, *, silent: bool) -> list[Action]:
+        """Forgets a worker, which may have died of what it was evaluating.
+
+        Not of what it was given after its last word, because an outage meets many: what one of them held is given to
+        the next, of which nobody knows yet that it is gone too. Unless it went some time later, and not by silence.
+        """
         actions: list[Action] = []
         evaluating = () if account.draining else islice(account.leases.items(), account.at_once)
         for (generation, unit), lease in evaluating:
-            flight = None if lease.revoked else self._leases.flight(generation, unit)
+            fatal = account.seen >= lease.assigned or not (silent or self._now - lease.assigned < _AT_ONCE_S)
+            flight = self._leases.flight(generation, unit) if fatal and not lease.revoked else None
             if flight is not None:
                 deaths = self._deaths.setdefault(unit, set())
                 deaths.add(account.worker)
