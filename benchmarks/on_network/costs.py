@@ -20,6 +20,7 @@ import tomli_w
 
 TOKEN = "00112233445566778899aabbccddeeff"
 _HERE = Path(__file__).parents[1]
+_LONGEST_S = 150.0  # of a run
 _WARM = 2  # generations that are not counted
 
 Command = Callable[[Sequence[str]], list[str]]
@@ -74,7 +75,8 @@ def null_workers(count: int, processes: int = 4) -> list[list[str]]:
 
 def workers(count: int, *options: str) -> list[list[str]]:
     """`count` real ones of one process each."""
-    command = [sys.executable, "-m", "fastes.worker", "ADDRESS", "--procs", "1", "--quiet", *options]
+    command = [sys.executable, "-m", "fastes.worker", "ADDRESS", "--procs", "1", "--quiet"]
+    command += ["--allow", "on_network", *options]
     return [command] * count
 
 
@@ -105,7 +107,11 @@ def _watched(process: subprocess.Popen[bytes], path: Path, run: dict[str, Any]) 
     while len(known.children()) and known.name() == "ip":
         known = known.children()[0]
     before, cpu_before, cpu = None, 0.0, 0.0
+    until = time.monotonic() + _LONGEST_S
     while process.poll() is None:
+        if time.monotonic() > until:
+            process.kill()
+            raise TimeoutError((path.parents[1] / "log").read_text())
         with contextlib.suppress(psutil.NoSuchProcess):
             times = known.cpu_times()
             cpu = times.user + times.system

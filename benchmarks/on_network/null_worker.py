@@ -9,6 +9,7 @@ worker does, and show their digests; each takes as many leases as a worker of PR
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 
 import numpy as np
@@ -39,7 +40,7 @@ class NullWorker:
         own = identity(processes)
         self._identity = wire.Identity(
             **{name: getattr(own, name) for name in own.__struct_fields__ if name not in ("process", "pid")},
-            process=number.to_bytes(16, "little"),
+            process=(os.getpid() << 32 | number).to_bytes(16, "little"),
             pid=number,
         )
         self._token, self._credit = token, 2 * processes

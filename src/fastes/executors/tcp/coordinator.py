@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _SWEEP_S = 0.5  # between looks at deadlines that need no more precision
 _STATUS_S = 0.5
+_DELIVERED = 64  # results at once: each delivery wakes the thread that waits for the whole generation
 _HOST = 150  # characters of it in a name, which may have limits.NAME
 _RESYNCS = 2  # wrong states that a worker may report of itself
 
@@ -273,7 +274,7 @@ class Coordinator:
 
     def flush(self) -> None:
         """See `Hub`: what was accepted is delivered, what is to be sent goes out, the next deadline is set."""
-        if self._new:
+        if len(self._new) >= _DELIVERED or (self._new and not self._scheduler.left):
             self._deliver(self._new)
             self._new = []
         while self._dirty:
