@@ -176,10 +176,17 @@ def markdown(found: dict[str, Any]) -> None:
         for start in range(0, len(part), 6):
             first = part[start]
             cells = [
-                f"{row['seconds']:.2g} s, {row['shares']['evaluation']:.0%}, {row['bottleneck']}"
+                f"{_readable(row['seconds'])}, {row['shares']['evaluation']:.0%}, {row['bottleneck']}"
                 for row in part[start : start + 6]
             ]
             print(f"| {first['workers']:,} on {first['nodes']:,} | {first['members']:,} | " + " | ".join(cells) + " |")
+
+
+def _readable(seconds: float) -> str:
+    for size, unit in ((3600, "h"), (60, "min"), (1, "s")):
+        if seconds >= size:
+            return f"{seconds / size:.2g} {unit}" if seconds / size < 100 else f"{seconds / size:.0f} {unit}"
+    return f"{seconds * 1e3:.0f} ms"
 
 
 def main() -> None:
