@@ -193,6 +193,7 @@ def _main(descriptor: int) -> int:
     from fastes.executors.tcp import fingerprint
 
     fingerprint._PROCESS = os.urandom(16)  # the one thing that was drawn when it was imported
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run as a job in the background, too
     os.chdir(request["cwd"])
     sys.path.insert(0, request["cwd"])  # as -m does
     os.environ.clear()
