@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,13 +17,28 @@ from fastes.executors.failure import Failure
 from fastes.executors.tcp.allow import Reference
 from fastes.executors.tcp.fingerprint import layout_hash, source_hash, table_hash
 from fastes.executors.tcp.handshake import TABLES
-from fastes.executors.tcp.wire import Ready
+from fastes.executors.tcp.refusals import Code
+from fastes.executors.tcp.wire import Identity, Ready, Setup
 from fastes.messages import UnitResult
 from fastes.noise import Generation
 
 _PROBE_STEPS = 3  # of each episode: enough for the policy to act on what its environment made of its acts
 _PROBE_SEED = 0x70726F6265
 _RATE_ROWS, _RATE_DIM = 64, 1 << 16
+
+
+class Run(NamedTuple):
+    """What coordinator and workers have to agree on. identity, built: of the coordinator itself; rows: K, of noise that
+    an update sums; steps: whether states depend on how many were taken.
+    """
+
+    identity: Identity
+    setup: Setup
+    built: Ready
+    tolerate: tuple[Code, ...]
+    generations: int
+    rows: int
+    steps: bool
 
 
 def probe(evaluator: Evaluator, members: int) -> Generation:

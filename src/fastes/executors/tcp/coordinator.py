@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -34,6 +34,7 @@ from fastes.executors.scheduler_actions import (
 from fastes.executors.scheduler_settings import Leasing
 from fastes.executors.tcp import limits, wire
 from fastes.executors.tcp.auth import Token
+from fastes.executors.tcp.built import Run
 from fastes.executors.tcp.complaints import Complaints
 from fastes.executors.tcp.handshake import CoordinatorHandshake, run_numbers, setup_for
 from fastes.executors.tcp.in_step import InStep
@@ -56,20 +57,6 @@ _HOST = 150  # characters of it in a name, which may have limits.NAME
 _RESYNCS = 2  # wrong states that a worker may report of itself
 
 Deliver = Callable[["list[UnitResult] | Exception"], None]
-
-
-class Run(NamedTuple):
-    """What coordinator and workers have to agree on. identity, built: of the coordinator itself; rows: K, of noise that
-    an update sums; steps: whether states depend on how many were taken.
-    """
-
-    identity: wire.Identity
-    setup: wire.Setup
-    built: wire.Ready
-    tolerate: tuple[Code, ...]
-    generations: int
-    rows: int
-    steps: bool
 
 
 class Coordinator:

@@ -28,8 +28,8 @@ from fastes.executors.pool import Pool
 from fastes.executors.tcp.address import Address
 from fastes.executors.tcp.allow import references
 from fastes.executors.tcp.auth import Token, read_or_make_token, token_of_environment
-from fastes.executors.tcp.built import built, probe, probed, resolved
-from fastes.executors.tcp.coordinator import Coordinator, Run
+from fastes.executors.tcp.built import Run, built, probe, probed, resolved
+from fastes.executors.tcp.coordinator import Coordinator
 from fastes.executors.tcp.door import Door
 from fastes.executors.tcp.fingerprint import identity, written_table
 from fastes.executors.tcp.refusals import TOLERABLE, Code

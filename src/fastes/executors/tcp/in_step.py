@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from fastes.executors.tcp import wire
+from fastes.executors.tcp.built import Run
 from fastes.executors.tcp.payloads import commit_of
 from fastes.executors.tcp.peer import Peer
 from fastes.executors.tcp.snapshots import snapshot_messages
@@ -16,7 +17,6 @@ from fastes.messages import Evaluations
 
 if TYPE_CHECKING:
     from fastes.algorithms import State
-    from fastes.executors.tcp.coordinator import Run
 
 _LOG = logging.getLogger(__name__)
 
