@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -168,8 +167,3 @@ def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def have_namespaces() -> bool:
-    """Whether the programs for them are there."""
-    return shutil.which("ip") is not None and shutil.which("tc") is not None

@@ -361,7 +361,7 @@ class TestWhoTakesPart:
         assert "the version of torch differs" in line
         Attacker(live, identity=live.identity(host=reason[:200])).taking_part().send(Bye("done", reason)).end()
         (line,) = log.lines()
-        assert "is gone: it left: " in line
+        assert "is gone: the worker ended the connection: " in line
 
 
 class TestWhatTheySay:
@@ -403,7 +403,7 @@ class TestWhatTheySay:
                     )
             attacker.send(Drain(), Bye("drained", "told to leave.")).end()
         (line,) = log.lines()
-        assert "fuzz/1 is gone: it left: told to leave." in line
+        assert "fuzz/1 is gone: the worker ended the connection: told to leave." in line
 
     def test_a_wrong_state(self, live: Live, log: Log) -> None:
         """Once it is sent the right one; then it gets nothing for a minute, whatever it says."""
@@ -421,7 +421,7 @@ class TestWhatTheySay:
         assert log.lines("fuzz/1 had a wrong state|gets nothing|is gone") == [
             "fuzz/1 had a wrong state; it is sent the right one.",
             "fuzz/1 gets nothing for 60 seconds: its state had a wrong digest 2 times.",
-            "fuzz/1 is gone: it left: told to leave. 1 worker now.",
+            "fuzz/1 is gone: the worker ended the connection: told to leave. 1 worker now.",
         ]
 
     def test_a_state_that_is_always_wrong(self, live: Live, log: Log) -> None:

@@ -36,7 +36,7 @@ from fastes.executors.tcp import limits, wire
 from fastes.executors.tcp.auth import Token
 from fastes.executors.tcp.built import Run
 from fastes.executors.tcp.complaints import Complaints
-from fastes.executors.tcp.handshake import CoordinatorHandshake, run_numbers, setup_for
+from fastes.executors.tcp.handshake import CoordinatorHandshake, ended_by, run_numbers, setup_for
 from fastes.executors.tcp.in_step import InStep
 from fastes.executors.tcp.payloads import error_of, unit_result
 from fastes.executors.tcp.peer import Peer
@@ -232,8 +232,7 @@ class Coordinator:
             case wire.Resync():
                 self._lost_the_thread(peer, message, now)
             case wire.Bye():
-                reason = in_a_line(message.reason, limits.BYE_TEXT)
-                raise ProtocolError(_code(message.code), f"it left: {reason}", ours=False)
+                raise ended_by(message, "worker")
 
     def lost(self, peer: Peer, error: ProtocolError | None) -> None:
         """See `Hub`."""
@@ -439,7 +438,3 @@ class Coordinator:
             for peer in self._watchers:
                 peer.send_packed(wire.Status.TYPE, status)
                 self._dirty.add(peer)
-
-
-def _code(text: str) -> Code:
-    return Code(text) if text in set(Code) else Code.PROTOCOL
