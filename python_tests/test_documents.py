@@ -41,18 +41,19 @@ def test_example_scripts_run(script: Path) -> None:
 
 @pytest.mark.parametrize("recipe", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.stem)
 def test_recipes_run(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As they stand, but for the number of members, generations and episodes."""
+    """As they stand, but for the number of generations and episodes, and the length of these."""
     tables = config.read_tables(recipe)
-    env = tables["problem"]["env"]
+    env = tables["problem"].get("env", "")
     for needed, package in {"Swimmer": "mujoco", "HalfCheetah": "mujoco", "LunarLander": "Box2D"}.items():
         if env.startswith(needed):
             pytest.importorskip(package)
     monkeypatch.syspath_prepend(ROOT)  # as for a command that is run there
-    small = ["generations=1", "algorithm.population=4", "problem.max_steps=10", "evaluation.episodes=2"]
-    tables = config.with_settings(tables, [*small, "executor.kind=inline"]) | {"executor": {"kind": "inline"}}
+    small = ["generations=1", "evaluation.episodes=2", *(["problem.max_steps=10"] if env else [])]
+    tables = config.with_settings(tables, small) | {"executor": {"kind": "inline"}}
     tables.pop("output", None)
-    result = config.trainer(tables).run()
-    assert (result.status, result.progress.evaluations) == ("finished", 4)
+    trainer = config.trainer(tables)
+    result = trainer.run()
+    assert (result.status, result.progress.evaluations) == ("finished", trainer.algorithm.members)
 
 
 def test_every_link_leads_somewhere() -> None:

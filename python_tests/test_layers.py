@@ -21,6 +21,7 @@ ONLY_IMPORTERS = {  # module: the files or folders that alone may import it
     "jax": ["bench/peers", "bench/rollouts/peers/gymnax.py"],
     "optax": ["bench/peers/evosax.py"],
     "prometheus_client": ["executors/tcp/prometheus.py"],
+    "scipy": ["archive/tree.py"],
     "rich": ["report/console.py", "top.py", "bench"],
     "tensorboard": ["report/tensorboard.py"],
 }

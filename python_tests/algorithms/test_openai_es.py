@@ -1,4 +1,4 @@
-"""fastes.algorithms: pure ask and tell, the paper's update, convergence; all of the registry are held to it."""
+"""OpenAI-ES: the paper's update, convergence, what its digest covers, settings out of range."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fastes import kernels
-from fastes.algorithms import ALGORITHMS, Algorithm, OpenAIES, State
+from fastes.algorithms import Algorithm, OpenAIES, State
 from fastes.errors import FitnessError
 from fastes.messages import Evaluations
 from fastes.optim import SGD, Adam, AdamW, OptimizerState
@@ -34,14 +34,9 @@ def trained(algorithm: Algorithm, seed: int, generations: int, dim: int = 20, st
     return state
 
 
-def all_arrays(state: State) -> list[np.ndarray]:
-    return [state.theta, *state.optimizer.arrays.values()]
-
-
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_converges_on_the_sphere(name: str, seed: int) -> None:
-    algorithm = dataclasses.replace(ALGORITHMS[name](), optimizer=Adam(lr=0.1))
+def test_converges_on_the_sphere(seed: int) -> None:
+    algorithm = OpenAIES(optimizer=Adam(lr=0.1))
     before, after = (fitness_of(trained(algorithm, seed, n).theta[np.newaxis])[0] for n in (0, 60))
     assert before == -20.0
     assert after > -0.25
@@ -52,36 +47,6 @@ def test_converges_with_every_optimizer(optimizer: Any) -> None:
     algorithm = OpenAIES(population=64, sigma=0.05, optimizer=optimizer)
     for seed in SEEDS:
         assert fitness_of(trained(algorithm, seed, 120).theta[np.newaxis])[0] > -1.0
-
-
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_ask_and_tell_are_pure(name: str) -> None:
-    algorithm = ALGORITHMS[name]()
-    state = trained(algorithm, 1, 3)
-    told = evaluations(algorithm, state)
-    for array in (*all_arrays(state), told.fitness, told.steps):
-        array.flags.writeable = False
-    before = state.digest()
-    first, metrics = algorithm.tell(state, told)
-    second, _ = algorithm.tell(state, told)
-    assert state.digest() == before
-    assert first.digest() == second.digest() != before
-    assert (first.generation, state.generation) == (4, 3)
-    assert not any(np.shares_memory(new, old) for new in all_arrays(first) for old in all_arrays(state))
-    np.testing.assert_array_equal(algorithm.ask(state).materialize(), algorithm.ask(state).materialize())
-    assert all(isinstance(value, float) for value in metrics.values())
-
-
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_a_state_survives_its_checkpoint(name: str) -> None:
-    algorithm = ALGORITHMS[name]()
-    state = trained(algorithm, 2**64 - 1, 5)
-    back = State.restore(state.arrays(), state.scalars())
-    assert back.digest() == state.digest()
-    assert (back.seed, back.generation) == (2**64 - 1, 5)
-    assert back.optimizer.scalars == state.optimizer.scalars
-    told = evaluations(algorithm, state)
-    assert algorithm.tell(back, told)[0].digest() == algorithm.tell(state, told)[0].digest()
 
 
 def test_the_update_of_the_paper() -> None:
@@ -160,8 +125,8 @@ def test_nan_fitness() -> None:
         ({"sigma": 0.0}, "sigma must be above 0"),
         ({"sigma": float("nan")}, "sigma must be above 0"),
         ({"sigma": float("inf")}, "sigma must be above 0 and finite"),
-        ({"shaping": "ranks"}, "shaping must be one of centered_ranks, not 'ranks'"),
-        ({"noise": "gaussian"}, "noise must be one of normal, rademacher, normal8, not 'gaussian'"),
+        ({"shaping": "ranks"}, "shaping must be one of .*centered_ranks.*, not 'ranks'"),
+        ({"noise": "gaussian"}, "noise must be one of normal, rademacher, normal8, low_rank, not 'gaussian'"),
         ({"nan_fitness": "best"}, "nan_fitness must be one of raise, worst, not 'best'"),
     ],
 )

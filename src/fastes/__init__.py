@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastes import algorithms, envs, errors, executors, kernels, optim, policies, problems, report, shaping
+    from fastes import algorithms, archive, envs, errors, executors, kernels, optim, policies, problems, report, shaping
     from fastes.config import load_policy
     from fastes.result import Result
     from fastes.run_settings import Evaluation, Output
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _MODULES = (
     "algorithms",
+    "archive",
     "envs",
     "errors",
     "executors",
@@ -42,6 +43,7 @@ __all__ = [
     "Result",
     "Trainer",
     "algorithms",
+    "archive",
     "envs",
     "errors",
     "executors",

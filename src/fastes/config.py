@@ -15,7 +15,7 @@ from typing import Any, Literal, Union
 from torch import nn
 
 from fastes.algorithms import ALGORITHMS, Algorithm
-from fastes.description import PYTHON
+from fastes.description import PYTHON, described
 from fastes.errors import ConfigError, FastesError
 from fastes.executors import EXECUTORS, ExecutorSettings
 from fastes.optim import OPTIMIZERS, Optimizer
@@ -26,7 +26,7 @@ from fastes.run_settings import Evaluation, Output
 from fastes.saved_policy import load_weights, policy_tables
 from fastes.trainer import Trainer
 
-_DEFAULT_KINDS = {"optimizer": "adam", "executor": "local"}
+_DEFAULT_KINDS = {"executor": "local"}
 _TABLES = ("problem", "policy", "algorithm", "optimizer", "executor", "evaluation", "output")
 _NUMBERS = ("seed", "generations", "unit_size")
 
@@ -103,9 +103,17 @@ def trainer(tables: dict[str, Any], **options: Any) -> Trainer:
 def algorithm(tables: dict[str, Any]) -> Algorithm:
     """The algorithm of the tables [algorithm] and [optimizer]. Raises ConfigError."""
     _check_tables(tables)
-    optimizer = typing.cast(Optimizer, _of_kind(OPTIMIZERS, tables.get("optimizer", {}), "optimizer"))
-    table = {"kind": "openai_es"} | tables.get("algorithm", {})
-    return typing.cast(Algorithm, _of_kind(ALGORITHMS, table, "algorithm", optimizer=optimizer))
+    made = typing.cast(
+        Algorithm, _of_kind(ALGORITHMS, {"kind": "openai_es"} | tables.get("algorithm", {}), "algorithm")
+    )
+    table = tables.get("optimizer", {})
+    if not table:
+        return made
+    if made.optimizer is None:
+        kind = described(made, ALGORITHMS)["kind"]
+        raise ConfigError(f"[optimizer]: algorithm.kind = {kind!r} moves theta by itself; leave the table out.")
+    default = {"kind": described(made.optimizer, OPTIMIZERS)["kind"]}
+    return made.with_optimizer(typing.cast(Optimizer, _of_kind(OPTIMIZERS, default | table, "optimizer")))
 
 
 def load_policy(directory: str | Path, module: nn.Module | None = None) -> nn.Module:

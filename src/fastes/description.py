@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from fastes import kernels
+from fastes.shaping import RandomLeader
+from fastes.shaping import described as shaping_described
 
 PYTHON = "python: "
 """Begins the value of a setting that was a Python object and cannot be read back from a file."""
@@ -25,7 +28,9 @@ def described(settings: Any, registry: Mapping[str, type]) -> dict[str, Any]:
 
 def fields(settings: Any) -> dict[str, Any]:
     """Every field of a dataclass but the optimizer, as TOML can hold it; those that are None are left out."""
-    values = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.name != "optimizer"}
+    values = {
+        f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.init and f.name != "optimizer"
+    }
     return {name: _plain(value) for name, value in values.items() if value is not None}
 
 
@@ -40,9 +45,20 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
+    if (text := _shaping(value)) is not None:
+        return text
     if isinstance(value, np.ndarray):
         return f"{_named(value)} {kernels.digest(np.ascontiguousarray(value))}"
     return _named(value)
+
+
+def _shaping(value: Any) -> Any:
+    """What a configuration calls a shaping; None for all else."""
+    if not callable(value) and not isinstance(value, RandomLeader):
+        return None
+    with contextlib.suppress(ValueError):
+        return shaping_described(value)
+    return None
 
 
 def _named(value: Any) -> str:

@@ -72,6 +72,7 @@ class Evaluator:
             len(unit),
             self.problem.episodes_per_member,
             common=self.problem.common_random_numbers,
+            trials=unit.trials,
         )
         play = Play(
             seeds,
@@ -92,6 +93,7 @@ class Evaluator:
             outcome.behaviours,
             outcome.statistics,
             failures,
+            outcome.transitions,
         )
 
     def evaluate_center(

@@ -7,6 +7,7 @@ Seed and fitness determine every parameter, so that some kilobytes hold a whole 
     kind 1      run header: UTF-8 JSON; the first record, and only the first
     kind 2      generation: generation u64 | N u32 | digest [16] | fitness f32 [N] | steps u32 [N]
     kind 3      the same, followed by moments of observations: count f64 | O u32 | total f64 [O] | squares f64 [O]
+    kind 4      as kind 2, followed by behaviours: B u32 | f32 [N, B]; moments as in kind 3 may follow
 
 `check` is blake2b with 8 bytes of output over the previous record's check (before the first record: the
 file's first 8 bytes), kind, length and payload. The chain makes a record valid only in its place: a flipped
@@ -39,9 +40,10 @@ from fastes.types import Float32Array, UInt32Array
 _FILE_START = struct.pack("<4sHH", b"FESJ", 1, 0)
 _FRAME = struct.Struct("<4sBI")
 _RECORD_MAGIC = b"JREC"
-_HEADER, _GENERATION, _WITH_MOMENTS = 1, 2, 3
+_HEADER, _GENERATION, _WITH_MOMENTS, _WITH_BEHAVIOURS = 1, 2, 3, 4
 _GENERATION_HEAD = struct.Struct("<QI16s")
 _MOMENTS_HEAD = struct.Struct("<dI")
+_BEHAVIOURS_HEAD = struct.Struct("<I")
 _CHECK_BYTES = 8
 
 
@@ -50,7 +52,7 @@ class Record:
     """One generation: its number, the state's digest after its update (32 hex digits) and what was measured.
 
     fitness: float32 [N], higher is better; steps: uint32 [N], environment steps; both in member order; moments: of the
-    observations that were sampled, of shape [O].
+    observations that were sampled, of shape [O]; behaviours: float32 [N, B], where the state depends on them.
     """
 
     generation: int
@@ -58,6 +60,7 @@ class Record:
     fitness: Float32Array
     steps: UInt32Array
     moments: Moments | None = None
+    behaviours: Float32Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,22 +255,38 @@ def _encode(record: Record) -> tuple[int, bytes]:
             raise ValueError(f"{name} must be {dtype.__name__} [{len(fitness)}], not {array.dtype} {array.shape}")
     head = _GENERATION_HEAD.pack(record.generation, len(fitness), digest)
     payload = head + fitness.astype("<f4").tobytes() + steps.astype("<u4").tobytes()
+    kind = _GENERATION
+    if (behaviours := record.behaviours) is not None:
+        if behaviours.dtype != np.float32 or behaviours.ndim != 2 or len(behaviours) != len(fitness):
+            raise ValueError(
+                f"behaviours must be float32 [{len(fitness)}, B], not {behaviours.dtype} {behaviours.shape}"
+            )
+        kind = _WITH_BEHAVIOURS
+        payload += _BEHAVIOURS_HEAD.pack(behaviours.shape[1]) + behaviours.astype("<f4").tobytes()
     if (moments := record.moments) is None:
-        return _GENERATION, payload
+        return kind, payload
     for name, sums in (("total", moments.total), ("squares", moments.squares)):
         if sums.dtype != np.float64 or sums.shape != (moments.total.size,):
             raise ValueError(f"moments.{name} must be float64 [{moments.total.size}], not {sums.dtype} {sums.shape}")
     payload += _MOMENTS_HEAD.pack(moments.count, moments.total.size)
-    return _WITH_MOMENTS, payload + moments.total.astype("<f8").tobytes() + moments.squares.astype("<f8").tobytes()
+    payload += moments.total.astype("<f8").tobytes() + moments.squares.astype("<f8").tobytes()
+    return (kind if kind == _WITH_BEHAVIOURS else _WITH_MOMENTS), payload
 
 
 def _decode(kind: int, payload: bytes, expected_generation: int | None) -> Record:
-    if kind not in (_GENERATION, _WITH_MOMENTS) or len(payload) < _GENERATION_HEAD.size:
+    if kind not in (_GENERATION, _WITH_MOMENTS, _WITH_BEHAVIOURS) or len(payload) < _GENERATION_HEAD.size:
         raise _DamageError(f"a record of kind {kind} with {len(payload)} bytes is not a generation")
     generation, members, digest = _GENERATION_HEAD.unpack_from(payload)
     end = _GENERATION_HEAD.size + 8 * members
-    moments = None
-    if kind == _WITH_MOMENTS:
+    behaviours, moments = None, None
+    if kind == _WITH_BEHAVIOURS:
+        start, end = end, end + _BEHAVIOURS_HEAD.size
+        width = _BEHAVIOURS_HEAD.unpack_from(payload, start)[0] if len(payload) >= end else 0
+        start, end = end, end + 4 * members * width
+        if len(payload) >= end:
+            found = np.frombuffer(payload, "<f4", members * width, start).astype(np.float32)
+            behaviours = found.reshape(members, width)
+    if kind == _WITH_MOMENTS or (kind == _WITH_BEHAVIOURS and len(payload) > end):
         start, end = end, end + _MOMENTS_HEAD.size
         count, elements = _MOMENTS_HEAD.unpack_from(payload, start) if len(payload) >= end else (0.0, 0)
         start, end = end, end + 16 * elements
@@ -280,7 +299,7 @@ def _decode(kind: int, payload: bytes, expected_generation: int | None) -> Recor
         raise _DamageError(f"generation {generation} stands where {expected_generation} should")
     fitness = np.frombuffer(payload, "<f4", members, _GENERATION_HEAD.size)
     steps = np.frombuffer(payload, "<u4", members, _GENERATION_HEAD.size + 4 * members)
-    return Record(generation, digest.hex(), fitness.astype(np.float32), steps.astype(np.uint32), moments)
+    return Record(generation, digest.hex(), fitness.astype(np.float32), steps.astype(np.uint32), moments, behaviours)
 
 
 @contextlib.contextmanager

@@ -114,7 +114,7 @@ class RunDirectory:
                 raise StorageError(
                     f"{path} holds no whole checkpoint to resume from. Start the run anew in another directory."
                 )
-            progress = _progress(found)
+            progress = _progress(found, algorithm)
             log = _read_journal(path, report)
             if log is not None:
                 _check_header(path, log.header, header)
@@ -135,11 +135,13 @@ class RunDirectory:
             writer = _new_journal(path, header, progress.state)
             return cls(path, lock, writer, found.generation, found.generation, keep), progress
 
-    def append(self, state: State, evaluations: Evaluations) -> None:
-        """Writes one generation to the journal, onto the disk. Raises StorageError."""
-        self._writer.append(
-            Record(state.generation, state.digest(), evaluations.fitness, evaluations.steps, evaluations.moments)
-        )
+    def append(self, state: State, evaluations: Evaluations, *, behaviours: bool = False) -> None:
+        """Writes one generation to the journal, onto the disk. behaviours: whether the state depends on them. Raises
+        StorageError.
+        """
+        told = evaluations
+        shown = told.behaviours if behaviours else None
+        self._writer.append(Record(state.generation, state.digest(), told.fitness, told.steps, told.moments, shown))
 
     def save(self, progress: Progress) -> None:
         """Saves a checkpoint, unless this one is the last saved. Raises StorageError, with earlier ones intact."""
@@ -158,7 +160,9 @@ def replayed(progress: Progress, record: Record, algorithm: Algorithm) -> Progre
 
     Raises StorageError if the state is not the one that the journal names.
     """
-    evaluations = Evaluations(record.generation - 1, record.fitness, record.steps, record.moments)
+    evaluations = Evaluations(
+        record.generation - 1, record.fitness, record.steps, record.moments, behaviours=record.behaviours
+    )
     state, _ = algorithm.tell(progress.state, evaluations)
     if state.digest() != record.digest:
         raise StorageError(
@@ -183,7 +187,7 @@ def replay(path: Path, algorithm: Algorithm, generation: int | None, report: Rep
     if not base <= wanted <= last:
         raise StorageError(f"{path} holds the generations {base} to {last}, not {wanted}.")
     start = checkpoint.load(path.parent / "checkpoints" / f"generation-{base:08d}.safetensors")
-    progress = _progress(start)
+    progress = _progress(start, algorithm)
     if progress.state.digest() != log.header["base_digest"]:
         raise StorageError(f"the checkpoint of generation {base} beside {path} is not the one that it starts from.")
     for record in log.records:
@@ -215,8 +219,8 @@ def _checkpoint(progress: Progress) -> checkpoint.Checkpoint:
     return checkpoint.Checkpoint(progress.state.generation, progress.state.arrays(), meta)
 
 
-def _progress(found: checkpoint.Checkpoint) -> Progress:
-    return Progress(State.restore(found.arrays, found.meta["state"]), **found.meta["progress"])
+def _progress(found: checkpoint.Checkpoint, algorithm: Algorithm) -> Progress:
+    return Progress(algorithm.restore(found.arrays, found.meta["state"]), **found.meta["progress"])
 
 
 def _new_journal(path: Path, header: dict[str, Any], state: State) -> JournalWriter:

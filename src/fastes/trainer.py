@@ -22,14 +22,14 @@ from fastes.kernels import NOISE_SPEC
 from fastes.messages import Evaluations, in_member_order
 from fastes.metrics import episode_metrics, fitness_metrics, progress_metrics
 from fastes.optim import OPTIMIZERS
-from fastes.policies import POLICIES, Interface, PolicySpec, build
+from fastes.policies import POLICIES, Interface, Policy, PolicySpec, build
 from fastes.problems import PROBLEMS, Outcome, Problem, with_reference
 from fastes.report import GenerationReport, Reporter, Reporters, RunInfo, RunSummary
 from fastes.result import Result, mean_and_std, write_result
 from fastes.run_directory import Progress, RunDirectory, holds_run
 from fastes.run_settings import Evaluation, Output
 from fastes.saved_policy import save_policy
-from fastes.types import Float32Array, Metrics
+from fastes.types import Metrics
 from fastes.version import VERSION
 
 _EXAMPLES = {
@@ -83,6 +83,7 @@ class Trainer:
 
     def config(self) -> dict[str, Any]:
         """The run as tables, as `config.toml` holds them."""
+        optimizer = self.algorithm.optimizer
         tables: dict[str, Any] = {
             "seed": self.seed,
             "generations": self.generations,
@@ -90,7 +91,7 @@ class Trainer:
             "problem": self.problem_table or described(self.problem, PROBLEMS),
             "policy": described(self.policy, POLICIES) | self.policy_arguments,
             "algorithm": described(self.algorithm, ALGORITHMS),
-            "optimizer": described(self.algorithm.optimizer, OPTIMIZERS),
+            "optimizer": {} if optimizer is None else described(optimizer, OPTIMIZERS),
             "executor": described(self.executor, EXECUTORS),
             "evaluation": fields(self.evaluation),
         }
@@ -122,7 +123,7 @@ class Trainer:
         reporters = Reporters(self._reporters())
         notes = evaluator.prepare()  # told once the reporters have started
         conditions = self.problem.conditions(interface, self.algorithm.members)
-        directory, progress = self._begin(evaluator.policy.theta(), conditions, notes.append)
+        directory, progress = self._begin(evaluator.policy, conditions, notes.append)
         summary: RunSummary | None = None
         try:
             # Before the reporters start threads, which a fork does not copy.
@@ -158,9 +159,11 @@ class Trainer:
         return Plan(self.algorithm, state, self.generations, self.config(), path)
 
     def _begin(
-        self, theta: Float32Array, conditions: Conditions, note: Callable[[str], None]
+        self, policy: Policy, conditions: Conditions, note: Callable[[str], None]
     ) -> tuple[RunDirectory | None, Progress]:
-        state = self.algorithm.init(theta, self.seed, conditions)
+        theta = policy.theta()
+        tensors = [(entry.offset, *entry.shape) for entry in policy.layout.entries]
+        state = self.algorithm.init(theta, self.seed, conditions, tensors)
         if self.output is None:
             return None, Progress(state)
         config = self.config()
@@ -190,7 +193,8 @@ class Trainer:
     ) -> Iterator[Progress]:
         """The loop: progress after each generation, which is in the journal by then."""
         algorithm = self.algorithm
-        spread = algorithm.with_optimizer(executor.spread(algorithm.optimizer))
+        optimizer = algorithm.optimizer
+        spread = algorithm if optimizer is None else algorithm.with_optimizer(executor.spread(optimizer))
         while progress.state.generation < self.generations:
             started = self.clock()
             generation = algorithm.ask(progress.state)
@@ -199,7 +203,7 @@ class Trainer:
             state, metrics = spread.tell(progress.state, evaluations)
             executor.advance(state)
             if directory is not None:
-                directory.append(state, evaluations)
+                directory.append(state, evaluations, behaviours=algorithm.learns_from_behaviours)
             before, seconds = progress.state, self.clock() - started
             progress = progress.after(state, evaluations, seconds)
             metrics = fitness_metrics(evaluations) | self._center_metrics(evaluator, state) | metrics

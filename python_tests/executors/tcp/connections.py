@@ -98,7 +98,7 @@ EXAMPLES: list[Message] = [
     ),
     SnapshotChunk(0, memoryview(bytes(range(12)))),
     SnapshotEnd(7),
-    Commit(6, BEFORE, bytes(24), bytes(24), SUMS),
+    Commit(6, BEFORE, bytes(24), bytes(24), SUMS, bytes(48)),
     Lease(7, 1),
     Result(7, 0, bytes(16), bytes(16), AFTER, SUMS, bytes(32), {"x": bytes(32)}, {2: "raised ValueError: no"}),
     Returned(7, [0, 1]),

@@ -118,9 +118,10 @@ def test_the_longest_messages_fit_their_caps() -> None:
     message = result_of(result, numbers, "ab" * 16)
     assert len(packed(message)) <= caps(Side.WORKER, Phase.SERVING, numbers)[Result.TYPE] <= 400_000
     assert len(unit_result(message, numbers).failures[63]) == limits.FAILURE_TEXT
-    evaluations = Evaluations(2**32 - 1, rng.random(100, np.float32), np.ones(100, np.uint32), moments)
-    commit = commit_of(evaluations, "ff" * 16, steps=True)
-    assert len(packed(commit)) <= caps(Side.COORDINATOR, Phase.SERVING, numbers)[Commit.TYPE] <= 7100
+    shown = rng.random((100, 30), np.float32)
+    evaluations = Evaluations(2**32 - 1, rng.random(100, np.float32), np.ones(100, np.uint32), moments, shown)
+    commit = commit_of(evaluations, "ff" * 16, steps=True, behaviours=True)
+    assert len(packed(commit)) <= caps(Side.COORDINATOR, Phase.SERVING, numbers)[Commit.TYPE] <= 19_100
     failed = failure_of(2**32 - 1, 2**32 - 1, ValueError("\U0001f600" * 30_000))
     assert len(packed(failed)) <= caps(Side.WORKER, Phase.SERVING, numbers)[Failed.TYPE]
     assert unpacked(Failed.TYPE, packed(failed)) == failed
@@ -229,11 +230,14 @@ class TestResults:
 class TestCommits:
     """Evaluations to Commit and back."""
 
-    @given(fitness=st.lists(finite32, min_size=6, max_size=6), steps=st.booleans(), summed=st.booleans())
-    def test_round_trip(self, fitness: list[float], steps: bool, summed: bool) -> None:
+    @given(
+        fitness=st.lists(finite32, min_size=6, max_size=6), steps=st.booleans(), summed=st.booleans(), shown=st.booleans()
+    )
+    def test_round_trip(self, fitness: list[float], steps: bool, summed: bool, shown: bool) -> None:
         moments = Moments(4.0, np.array([-1.0, 2.0]), np.array([3.0, 4.0])) if summed else None
-        sent = Evaluations(3, np.array(fitness, np.float32), np.arange(6, dtype=np.uint32), moments)
-        message = unpacked(Commit.TYPE, packed(commit_of(sent, BEFORE.hex(), steps=steps)))
+        behaviours = np.arange(12, dtype=np.float32).reshape(6, 2)
+        sent = Evaluations(3, np.array(fitness, np.float32), np.arange(6, dtype=np.uint32), moments, behaviours)
+        message = unpacked(Commit.TYPE, packed(commit_of(sent, BEFORE.hex(), steps=steps, behaviours=shown)))
         assert isinstance(message, Commit)
         assert message.before == BEFORE
         found = evaluations_of(message, NUMBERS)
@@ -241,6 +245,9 @@ class TestCommits:
         same(found.fitness, sent.fitness)
         same(found.steps, sent.steps if steps else np.ones(6, np.uint32))
         assert (found.moments is None) == (not summed)
+        assert (found.behaviours is None) == (not shown)
+        if shown:
+            np.testing.assert_array_equal(found.behaviours, behaviours)
 
     @pytest.mark.parametrize(
         ("changed", "says"),
@@ -248,6 +255,8 @@ class TestCommits:
             ({"fitness": bytes(20)}, "fitness has 20 bytes, not 24 for 6 members"),
             ({"steps": bytes(4)}, "steps has 4 bytes"),
             ({"moments": SumsOfObservations(1.0, bytes(8), bytes(8))}, "moments have 8 and 8 bytes"),
+            ({"behaviours": bytes(25)}, "behaviours have 25 bytes, not 24 times a number up to 2"),
+            ({"behaviours": bytes(72)}, "behaviours have 72 bytes, not 24 times a number up to 2"),
         ],
     )
     def test_what_does_not_fit_the_run(self, changed: dict[str, Any], says: str) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from fastes import kernels
 from fastes.conditions import Conditions
 from fastes.messages import Evaluations
-from fastes.noise import Generation
+from fastes.noise import Generation, Tensor
 from fastes.optim import Optimizer, OptimizerState
 from fastes.types import AnyArray, Float32Array, Metrics
 
@@ -21,7 +22,10 @@ from fastes.types import AnyArray, Float32Array, Metrics
 class State:
     """Everything that an algorithm knows after `generation` generations. A checkpoint is this, and nothing else.
 
-    seed: 64 bits; theta: float32 [D]; conditions: under which the next generation is evaluated.
+    seed: 64 bits; theta: float32 [D], of the policy that a run would give now; conditions: under which the next
+    generation is evaluated; tensors: the shapes in theta, empty where it has none.
+
+    An algorithm that knows more has a subclass, whose further fields are arrays, numbers, texts or lists of those.
     """
 
     seed: int
@@ -29,12 +33,19 @@ class State:
     theta: Float32Array
     optimizer: OptimizerState
     conditions: Conditions = field(default_factory=Conditions)
+    tensors: tuple[Tensor, ...] = ()
     _digest: list[str] = field(default_factory=list, init=False, repr=False, compare=False)  # once it was asked for
+
+    def after(self, evaluations: Evaluations, **changes: Any) -> Self:
+        """The state after a generation: fields changed as named, and the conditions as the evaluations have it."""
+        changes.setdefault("conditions", self.conditions.after(evaluations))
+        return replace(self, generation=self.generation + 1, **changes)
 
     def arrays(self) -> dict[str, AnyArray]:
         """All arrays by name, for a checkpoint."""
         named = {"optimizer": self.optimizer.arrays, "conditions": self.conditions.arrays()}
-        return {"theta": self.theta} | {f"{part}.{k}": v for part, arrays in named.items() for k, v in arrays.items()}
+        parts = {f"{part}.{k}": v for part, arrays in named.items() for k, v in arrays.items()}
+        return {"theta": self.theta} | parts | {k: v for k, v in self._own().items() if isinstance(v, np.ndarray)}
 
     def scalars(self) -> dict[str, Any]:
         """All else by name, as JSON can hold it."""
@@ -43,30 +54,51 @@ class State:
             "generation": self.generation,
             "optimizer": dict(self.optimizer.scalars),
             "conditions": self.conditions.scalars(),
-        }
+            "tensors": [list(tensor) for tensor in self.tensors],
+        } | {k: v for k, v in self._own().items() if not isinstance(v, np.ndarray)}
 
     @classmethod
-    def restore(cls, arrays: dict[str, AnyArray], scalars: dict[str, Any]) -> State:
+    def restore(cls, arrays: dict[str, AnyArray], scalars: dict[str, Any]) -> Self:
         """The state that `arrays` and `scalars` were taken from. Raises KeyError if something is missing."""
         moments, surroundings = (
             {name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)}
             for part in ("optimizer.", "conditions.")
         )
-        optimizer = OptimizerState(moments, {k: float(v) for k, v in scalars["optimizer"].items()})
-        conditions = Conditions.restore(surroundings, scalars["conditions"])
-        return cls(int(scalars["seed"]), int(scalars["generation"]), arrays["theta"], optimizer, conditions)
+        return cls(
+            int(scalars["seed"]),
+            int(scalars["generation"]),
+            arrays["theta"],
+            OptimizerState(moments, {k: float(v) for k, v in scalars["optimizer"].items()}),
+            Conditions.restore(surroundings, scalars["conditions"]),
+            tuple(tuple(tensor) for tensor in scalars.get("tensors", [])),
+            **{name: arrays[name] if name in arrays else scalars[name] for name in cls._own_names()},
+        )
 
-    def bare(self) -> State:
+    def bare(self) -> Self:
         """The same without what only `tell` needs: enough for those who evaluate and are sent the next one, too."""
         return replace(self, optimizer=OptimizerState())
 
     def digest(self) -> str:
-        """Digest of theta, the optimizer's state and the conditions that change: equal states, equal digests."""
+        """Digest of theta, the optimizer's state, the conditions that change and what else the algorithm knows: equal
+        states, equal digests.
+        """
         if not self._digest:
             moments = [self.optimizer.arrays[name] for name in sorted(self.optimizer.arrays)]
             scalars = np.array([self.optimizer.scalars[name] for name in sorted(self.optimizer.scalars)], np.float64)
-            self._digest.append(kernels.digest(self.theta, *moments, scalars, *self.conditions.changing()))
+            own = [np.asarray(v) for v in self._own().values() if isinstance(v, (int, float, np.ndarray, list))]
+            known = [np.ascontiguousarray(a if a.size else np.zeros(0, np.uint8)) for a in own]
+            changing = self.conditions.changing()
+            self._digest.append(kernels.digest(self.theta, *moments, scalars, *changing, *known))
         return self._digest[0]
+
+    @classmethod
+    def _own_names(cls) -> list[str]:
+        """The fields of a subclass that a checkpoint keeps, in their order."""
+        of_all = {f.name for f in dataclasses.fields(State)}
+        return [f.name for f in dataclasses.fields(cls) if f.init and f.name not in of_all]
+
+    def _own(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._own_names()}
 
 
 class Algorithm(ABC):
@@ -74,31 +106,67 @@ class Algorithm(ABC):
 
     __slots__ = ()
 
-    optimizer: Optimizer
-
     @property
     @abstractmethod
     def members(self) -> int:
         """N, the members of a generation."""
 
-    @abstractmethod
-    def _ask(self, state: State) -> Generation: ...
+    @property
+    def state_type(self) -> type[State]:
+        """What its states are."""
+        return State
+
+    @property
+    def learns_from_steps(self) -> bool:
+        """Whether `tell` looks at steps, so that they have to be sent with fitness."""
+        return False
+
+    @property
+    def learns_from_behaviours(self) -> bool:
+        """Whether `tell` looks at behaviours, so that they have to be kept and sent with fitness."""
+        return False
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of D that a generation has at most, see `Generation.vectors`."""
+        return 1
+
+    @property
+    def optimizer(self) -> Optimizer | None:
+        """What moves theta, None for an algorithm that does it by itself."""
+        return None
 
     @abstractmethod
-    def _tell(self, state: State, evaluations: Evaluations) -> tuple[Float32Array, OptimizerState, Metrics]: ...
+    def _ask(self, state: Any) -> Generation: ...
 
-    def with_optimizer(self, optimizer: Optimizer) -> Algorithm:
-        """The same settings with another optimizer."""
+    @abstractmethod
+    def _tell(self, state: Any, evaluations: Evaluations) -> tuple[State, Metrics]: ...
+
+    def _first(self, state: Any) -> State:
+        """The state before the first generation, of one whose own fields are as they are by default."""
+        return state  # type: ignore[no-any-return]
+
+    def with_optimizer(self, optimizer: Optimizer | None) -> Algorithm:
+        """The same settings with another optimizer; unchanged if it has none."""
+        if optimizer is self.optimizer:
+            return self
         settings: Any = self  # subclasses are dataclasses
         changed: Algorithm = replace(settings, optimizer=optimizer)
         return changed
 
     def restore(self, arrays: Mapping[str, AnyArray], scalars: Mapping[str, Any]) -> State:
         """The state that `State.arrays` and `State.scalars` were taken of. Raises KeyError if something is missing."""
-        return State.restore(dict(arrays), dict(scalars))
+        return self.state_type.restore(dict(arrays), dict(scalars))
 
-    def init(self, theta: Float32Array, seed: int, conditions: Conditions | None = None) -> State:
-        """State before the first generation. theta: float32 [D]; seed: 64 bits; conditions: of the first generation.
+    def init(
+        self,
+        theta: Float32Array,
+        seed: int,
+        conditions: Conditions | None = None,
+        tensors: Sequence[Tensor] = (),
+    ) -> State:
+        """State before the first generation. theta: float32 [D]; seed: 64 bits; conditions: of the first generation;
+        tensors: shapes in theta, which low-rank noise needs.
 
         Raises ValueError if theta is no vector of float32 or the seed does not fit.
         """
@@ -106,11 +174,13 @@ class Algorithm(ABC):
             raise ValueError(f"theta must be a float32 vector, not {theta.dtype} of shape {theta.shape}.")
         if not 0 <= seed < 2**64:
             raise ValueError(f"seed must be from 0 to 2^64 - 1, not {seed}.")
-        return State(seed, 0, np.array(theta), self.optimizer.init(theta.size), conditions or Conditions())
+        optimizer = OptimizerState() if self.optimizer is None else self.optimizer.init(theta.size)
+        first = self.state_type(seed, 0, np.array(theta), optimizer, conditions or Conditions(), tuple(tensors))
+        return self._first(first)
 
     def ask(self, state: State) -> Generation:
         """The members of the next generation, as addresses; `materialize()` makes their parameters."""
-        return replace(self._ask(state), conditions=state.conditions)
+        return self._ask(state)
 
     def tell(self, state: State, evaluations: Evaluations) -> tuple[State, Metrics]:
         """The state after a generation whose members were evaluated, and what happened in numbers.
@@ -127,6 +197,8 @@ class Algorithm(ABC):
         if not isinstance(fitness, np.ndarray) or fitness.dtype != np.float32 or fitness.ndim != 1:
             found = f"{fitness.dtype} {fitness.shape}" if isinstance(fitness, np.ndarray) else type(fitness).__name__
             raise ValueError(f"fitness must be a float32 array of shape ({self.members},), not {found}.")
-        theta, optimizer, metrics = self._tell(state, evaluations)
-        conditions = state.conditions.after(evaluations)
-        return State(state.seed, state.generation + 1, theta, optimizer, conditions), metrics
+        if self.learns_from_behaviours and evaluations.behaviours is None:
+            raise ValueError(
+                "the evaluations have no behaviours, which this algorithm learns from: set problem.behaviour."
+            )
+        return self._tell(state, evaluations)

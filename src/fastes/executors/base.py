@@ -82,8 +82,10 @@ class Executor(ABC):
         """Whether this process leads the run. One that does not calls `serve`, and nothing else."""
         return True
 
-    def serve(self, evaluator: Evaluator, optimizer: Optimizer) -> None:
-        """Evaluates for the process that leads the run, until that ends it. optimizer: of the run, not spread."""
+    def serve(self, evaluator: Evaluator, optimizer: Optimizer | None) -> None:
+        """Evaluates for the process that leads the run, until that ends it. optimizer: of the run, not spread,
+        None for an algorithm that has none.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no processes that serve.")
 
 

@@ -1,4 +1,6 @@
-"""Processes on this machine. theta lies in shared memory, written once a generation; units go to whoever is free."""
+"""Processes on this machine. what members are made of lies in shared memory, written once a
+generation; units go to whoever is free.
+"""
 
 from __future__ import annotations
 
@@ -69,6 +71,7 @@ class LocalExecutor(Executor):
             settings.start_method,
             settings.max_deaths,
             settings.watchdog_s,
+            vectors=1 if plan is None else plan.algorithm.vectors,
             clock=self._clock,
         )
 
@@ -76,7 +79,7 @@ class LocalExecutor(Executor):
         """See `Executor`."""
         pool = self._pool
         assert pool is not None
-        pool.load(generation.theta)  # all workers are idle between generations
+        pool.load(generation)  # all workers are idle between generations
         units = self._evaluator.units(generation)
         waiting, unfinished = units[::-1], len(units)
         while unfinished:

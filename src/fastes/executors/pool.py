@@ -25,7 +25,7 @@ from fastes.executors.failure import Failure
 from fastes.executors.pool_process import Closable, Task, work
 from fastes.executors.watchdog import Watch
 from fastes.messages import UnitResult
-from fastes.noise import Generation
+from fastes.noise import Generation, put_together
 from fastes.problems.pulse import NOBODY
 from fastes.types import Float32Array
 
@@ -75,18 +75,20 @@ class Pool:
         max_deaths: int = 3,
         watchdog_s: float = 0.0,
         *,
+        vectors: int = 1,
         clock: Callable[[], float] = time.monotonic,
         closed: Sequence[Closable] = (),
     ) -> None:
-        """The settings are those of `Local`. clock: counts the watchdog's seconds; closed: what processes have to close
-        that inherit it. Raises ExecutorError.
+        """The settings are those of `Local`. vectors: of D, that a generation has at most, see `Generation.vectors`;
+        clock: counts the watchdog's seconds; closed: what processes have to close that inherit it. Raises
+        ExecutorError.
         """
         self._evaluator = evaluator.unopened()  # for processes that replace others, too
         self._max_deaths, self._watchdog_s, self._clock = max_deaths, watchdog_s, clock
         self._closed = list(closed)
         self._context: Any = multiprocessing.get_context(_start_method(start_method))
-        self._memory = self._context.RawArray("f", evaluator.policy.dim)
-        self._theta: Float32Array = np.frombuffer(self._memory, dtype=np.float32)
+        self._memory = self._context.RawArray("f", vectors * evaluator.policy.dim)
+        self._vectors: Float32Array = np.frombuffer(self._memory, dtype=np.float32)
         self._members: list[_Member] = []
         try:
             for _ in range(count):
@@ -114,9 +116,11 @@ class Pool:
         """How often to ask whether one has `hung`, None for never."""
         return min(self._watchdog_s / 4, 1.0) or None
 
-    def load(self, theta: Float32Array) -> None:
-        """Puts theta, float32 [D], where units given from now on see it. What units that are out come to is void."""
-        np.copyto(self._theta, theta)
+    def load(self, generation: Generation) -> None:
+        """Puts a generation's vectors where its units, given from now on, see them. What units that are out come to is
+        void.
+        """
+        put_together(generation.vectors, self._vectors)
 
     def give(self, unit: Generation, ticket: Any = None) -> None:
         """Has a free process evaluate a unit."""
@@ -125,7 +129,7 @@ class Pool:
 
     def tried(self, unit: Generation) -> UnitResult | Failure:
         """What a unit comes to whose theta nobody needs afterwards, while nothing else is out."""
-        self.load(unit.theta)
+        self.load(unit)
         self.give(unit)
         while not (answers := self.wait()):
             pass
@@ -197,10 +201,7 @@ class Pool:
     def _give(self, member: _Member, work: _Work) -> None:
         member.work = work
         member.watch.begin()
-        unit = work.unit
-        task = Task(
-            unit.seed, unit.index, unit.rows, unit.scales, unit.kind, unit.first, unit.conditions, work.left_out
-        )
+        task = Task(work.unit.without_vectors(), work.left_out)
         with contextlib.suppress(OSError):  # it died while idle: its pipe reads as ended, and it is replaced
             member.connection.send(task)
 

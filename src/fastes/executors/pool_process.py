@@ -16,13 +16,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from fastes import kernels
-from fastes.conditions import Conditions
 from fastes.evaluator import Evaluator
 from fastes.executors.failure import evaluated
 from fastes.executors.watchdog import pulse
 from fastes.noise import Generation
 from fastes.problems.pulse import no_pulse
-from fastes.types import Float32Array, UInt32Array
 
 _PR_SET_PDEATHSIG = 1
 
@@ -36,18 +34,11 @@ class Closable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A unit without theta, which is in shared memory: the fields of `Generation`.
-
-    left_out: why, by number, members that are not to be evaluated again.
+    """unit: without its vectors, which are in shared memory; left_out: why, by number, members that are not to be
+    evaluated again.
     """
 
-    seed: int
-    index: int
-    rows: UInt32Array
-    scales: Float32Array
-    kind: str
-    first: int
-    conditions: Conditions
+    unit: Generation
     left_out: dict[int, str]
 
 
@@ -59,8 +50,9 @@ def work(
     position: Any,
     parent: int,
 ) -> None:
-    """Serves one pipe. memory: float32 [D], shared; inherited: what a fork has of the pool's process and has to close;
-    position: shared with the watchdog, None without one; parent: the pool's process.
+    """Serves one pipe. memory: float32, shared, of the vectors that members are made of; inherited: what a fork has of
+    the pool's process and has to close; position: shared with the watchdog, None without one; parent: the pool's
+    process.
     """
     _end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides what ends
@@ -70,14 +62,12 @@ def work(
     # An environment may start processes of its own, which multiprocessing refuses to those that it ends at its exit.
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
     kernels.set_num_threads(1)  # one core each: the processes are the parallelism
-    theta = np.frombuffer(memory, dtype=np.float32)
+    vectors = np.frombuffer(memory, dtype=np.float32)
     watched = no_pulse if position is None else pulse(position)
     with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
             task: Task = connection.recv()
-            unit = Generation(
-                task.seed, task.index, theta, task.rows, task.scales, task.kind, task.first, task.conditions
-            )
+            unit = task.unit.with_vectors(vectors, evaluator.policy.dim)
             connection.send(evaluated(evaluator, unit, task.left_out, watched))
     evaluator.close()
 

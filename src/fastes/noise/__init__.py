@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fastes.noise.generation import Generation
+from fastes.noise.generation import Generation, put_together
 from fastes.noise.mirrored import mirrored_rows, mirrored_signs, pair_weights
+from fastes.noise.perturbation import LOW_RANK, NOISES, Perturbation, Tensor
 from fastes.noise.seeds import (
     Stream,
     action_noise,
@@ -15,8 +16,12 @@ from fastes.noise.seeds import (
 )
 
 __all__ = [
+    "LOW_RANK",
+    "NOISES",
     "Generation",
+    "Perturbation",
     "Stream",
+    "Tensor",
     "action_noise",
     "action_words",
     "environment_seeds",
@@ -25,5 +30,6 @@ __all__ = [
     "mirrored_rows",
     "mirrored_signs",
     "pair_weights",
+    "put_together",
     "sampled_episodes",
 ]

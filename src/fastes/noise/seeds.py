@@ -40,13 +40,24 @@ def _words(
 
 
 def environment_seeds(
-    seed: int, generation: int, first: int, members: int, episodes: int, *, common: bool
+    seed: int,
+    generation: int,
+    first: int,
+    members: int,
+    episodes: int,
+    *,
+    common: bool,
+    trials: UInt32Array | None = None,
 ) -> UInt32Array:
     """Seeds of `episodes` episodes for members first, first + 1, ...: uint32 [members, episodes].
 
-    common: all members of a generation face the same episodes (common random numbers); otherwise each its own.
+    common: all members of a generation face the same episodes (common random numbers); otherwise each its own. trials:
+    uint32 [members], which of several sets of common episodes, 0 for all unless given.
     """
-    rows = np.zeros(members, np.uint32) if common else np.arange(1 + first, 1 + first + members, dtype=np.uint32)
+    if common:
+        rows = np.zeros(members, np.uint32) if trials is None else trials
+    else:
+        rows = np.arange(1 + first, 1 + first + members, dtype=np.uint32)
     return _words(seed, generation, Stream.ENVIRONMENT_SEEDS, rows, episodes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -50,8 +51,7 @@ class Adam(Optimizer):
         part: Part = WHOLE,
     ) -> tuple[Float32Array, OptimizerState]:
         """See `Optimizer.step`."""
-        # beta^t as a running product: a power function may differ between C libraries, a product does not.
-        powers = state.scalars["beta1_power"] * self.betas[0], state.scalars["beta2_power"] * self.betas[1]
+        settings = self._settings(state)
         theta, m, v = kernels.adam_step(
             theta,
             state.arrays["m"],
@@ -62,14 +62,29 @@ class Adam(Optimizer):
             generation=generation,
             offset=part.first,
             kind=kind,
-            lr=self.lr,
-            betas=self.betas,
-            beta_powers=powers,
-            eps=self.eps,
-            l2=self.l2,
-            weight_decay=self.weight_decay,
+            **settings,
         )
-        return theta, OptimizerState({"m": m, "v": v}, {"beta1_power": powers[0], "beta2_power": powers[1]})
+        return theta, _after(m, v, settings)
+
+    def apply(
+        self, theta: Float32Array, state: OptimizerState, gradient: Float32Array
+    ) -> tuple[Float32Array, OptimizerState]:
+        """See `Optimizer.apply`."""
+        settings = self._settings(state)
+        theta, m, v = kernels.adam_apply(theta, state.arrays["m"], state.arrays["v"], gradient, **settings)
+        return theta, _after(m, v, settings)
+
+    def _settings(self, state: OptimizerState) -> dict[str, Any]:
+        # beta^t as a running product: a power function may differ between C libraries, a product does not.
+        powers = state.scalars["beta1_power"] * self.betas[0], state.scalars["beta2_power"] * self.betas[1]
+        return {
+            "lr": self.lr,
+            "betas": self.betas,
+            "beta_powers": powers,
+            "eps": self.eps,
+            "l2": self.l2,
+            "weight_decay": self.weight_decay,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +92,8 @@ class AdamW(Adam):
     """Adam with decoupled weight decay: theta is multiplied by 1 - lr weight_decay before each step."""
 
     weight_decay: float = 0.01
+
+
+def _after(m: Float32Array, v: Float32Array, settings: dict[str, Any]) -> OptimizerState:
+    powers = settings["beta_powers"]
+    return OptimizerState({"m": m, "v": v}, {"beta1_power": powers[0], "beta2_power": powers[1]})

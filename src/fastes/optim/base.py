@@ -47,6 +47,12 @@ class Optimizer(ABC):
         part: where theta and the state's arrays are elements [first, first + D) of larger ones.
         """
 
+    @abstractmethod
+    def apply(
+        self, theta: Float32Array, state: OptimizerState, gradient: Float32Array
+    ) -> tuple[Float32Array, OptimizerState]:
+        """The step with an uphill direction that was made: gradient: float32 [D]. The bits are those of `step`."""
+
 
 def check_settings(name: str, positive: dict[str, float], not_negative: dict[str, float]) -> None:
     """Raises ValueError naming the first setting out of range."""

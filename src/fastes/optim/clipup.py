@@ -54,12 +54,7 @@ class ClipUp(Optimizer):
         """See `Optimizer.step`."""
         velocity = state.arrays["velocity"]
         address: dict[str, Any] = {"seed": seed, "generation": generation, "kind": kind}
-        lengths: dict[str, Any] = {
-            "lr": self.lr,
-            "max_speed": 2.0 * self.lr if self.max_speed is None else self.max_speed,
-            "momentum": self.momentum,
-            "weight_decay": self.weight_decay,
-        }
+        lengths = self._lengths()
         if part is WHOLE:
             theta, velocity = kernels.clipup_step(theta, velocity, weights, rows, **address, **lengths, l2=self.l2)
         else:
@@ -68,3 +63,20 @@ class ClipUp(Optimizer):
             )
             theta, velocity = kernels.clipup_apply(theta, velocity, gradient, part.joined(sums), **lengths)
         return theta, OptimizerState({"velocity": velocity})
+
+    def apply(
+        self, theta: Float32Array, state: OptimizerState, gradient: Float32Array
+    ) -> tuple[Float32Array, OptimizerState]:
+        """See `Optimizer.apply`."""
+        velocity = state.arrays["velocity"]
+        gradient, sums = kernels.clipup_sums(theta, velocity, gradient, l2=self.l2)
+        theta, velocity = kernels.clipup_apply(theta, velocity, gradient, sums, **self._lengths())
+        return theta, OptimizerState({"velocity": velocity})
+
+    def _lengths(self) -> dict[str, Any]:
+        return {
+            "lr": self.lr,
+            "max_speed": 2.0 * self.lr if self.max_speed is None else self.max_speed,
+            "momentum": self.momentum,
+            "weight_decay": self.weight_decay,
+        }

@@ -66,3 +66,19 @@ class SGD(Optimizer):
             weight_decay=self.weight_decay,
         )
         return theta, OptimizerState({} if buffer is None else {"momentum": buffer})
+
+    def apply(
+        self, theta: Float32Array, state: OptimizerState, gradient: Float32Array
+    ) -> tuple[Float32Array, OptimizerState]:
+        """See `Optimizer.apply`."""
+        theta, buffer = kernels.sgd_apply(
+            theta,
+            state.arrays.get("momentum"),
+            gradient,
+            lr=self.lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            l2=self.l2,
+            weight_decay=self.weight_decay,
+        )
+        return theta, OptimizerState({} if buffer is None else {"momentum": buffer})

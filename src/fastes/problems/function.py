@@ -26,6 +26,12 @@ def sphere(x: Float64Array) -> Float64Array:
     return -squares
 
 
+def ellipsoid(x: Float64Array) -> Float64Array:
+    """-sum 10^(6 i / (D - 1)) x_i^2 (Hansen et al. 2009, function 2); maximum 0 at 0."""
+    stretched: Float64Array = np.sum(10.0 ** np.linspace(0.0, 6.0, x.shape[1]) * x * x, axis=1)
+    return -stretched
+
+
 def rosenbrock(x: Float64Array) -> Float64Array:
     """-sum 100 (x_{i+1} - x_i^2)^2 + (1 - x_i)^2 (Rosenbrock 1960); maximum 0 at 1."""
     valley: Float64Array = np.sum(100.0 * (x[:, 1:] - x[:, :-1] ** 2) ** 2 + (1.0 - x[:, :-1]) ** 2, axis=1)
@@ -47,6 +53,7 @@ def ackley(x: Float64Array) -> Float64Array:
 
 FUNCTIONS: dict[str, VectorFunction] = {
     "sphere": sphere,
+    "ellipsoid": ellipsoid,
     "rosenbrock": rosenbrock,
     "rastrigin": rastrigin,
     "ackley": ackley,
@@ -57,7 +64,7 @@ FUNCTIONS: dict[str, VectorFunction] = {
 class Function(Problem):
     """A function of a vector, higher is better.
 
-    function: one of sphere, rosenbrock, rastrigin, ackley; or a callable, or "module:callable", from float32 [D] to a
+    function: one of sphere, ellipsoid, rosenbrock, rastrigin, ackley; or a callable, or "module:callable", from float32 [D] to a
     number; dim: D; start: every element of the first vector.
     """
 
@@ -120,9 +127,9 @@ class _OneByOne(Session):
 
 
 def _vectors(unit: Generation, dim: int) -> Float32Array:
-    if unit.theta.size != dim:
+    if unit.theta.shape[-1] != dim:
         raise PolicyError(
-            f"the policy has {unit.theta.size} parameters, but problem.dim is {dim}: a function is evaluated at the "
-            'parameters themselves. Leave [policy] out, or use kind = "vector".'
+            f"the policy has {unit.theta.shape[-1]} parameters, but problem.dim is {dim}: a function is evaluated at "
+            'the parameters themselves. Leave [policy] out, or use kind = "vector".'
         )
     return unit.materialize()

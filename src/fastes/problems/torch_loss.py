@@ -273,7 +273,7 @@ def _made(unit: Generation, left_out: Collection[int], first: int, last: int, ou
     unit.make(first, last, out)
     for place in left_out:
         if first <= place < last:
-            out[place - first] = unit.theta
+            out[place - first] = unit.center(place)
 
 
 def _outcome(returns: Float64Array, play: Play, samples: int) -> Outcome:

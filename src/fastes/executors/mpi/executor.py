@@ -13,7 +13,7 @@ import signal
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 
@@ -89,15 +89,15 @@ class MpiExecutor(Executor):
         """See `Executor`. Raises ExecutorError if another rank has made another policy."""
         self._is_open = True
         optimizer = None if plan is None else plan.algorithm.optimizer
-        told = {
+        told: dict[str, Any] = {
             "fingerprint": _fingerprint(evaluator),
             "optimizer": repr(optimizer),
-            "dim": evaluator.policy.dim,
+            "vectors": 1 if plan is None else plan.algorithm.vectors,
             "path": evaluator.policy.path,
         }
         with self._world.counted_on():
             self._world.told(START + json.dumps(told).encode())
-            self._begin(evaluator, evaluator.policy.dim)
+            self._begin(evaluator, told["vectors"])
             answers = self._world.gathered(_SAME)
         if any(answers):
             raise ExecutorError(
@@ -105,15 +105,18 @@ class MpiExecutor(Executor):
                 "rank has to build the same from the configuration: seed what a module draws when it is made, and "
                 "install the same fastes, torch and data on all nodes."
             )
-        if plan is not None and self._sync == "auto" and self._world.size > 1:
+        if plan is not None and optimizer is not None and self._sync == "auto" and self._world.size > 1:
             with self._world.counted_on():
-                self._costs = measured(plan, self._sharded(plan.algorithm.optimizer), self._theta)
+                self._costs = measured(plan, self._sharded(optimizer), self._theta)
 
     def run(self, generation: Generation) -> Iterator[UnitResult]:
         """See `Executor`."""
         with self._world.counted_on():
             self._world.count_from_zero()
-            self._theta.show(generation.theta)
+            start = 0
+            for vector in generation.vectors:
+                self._theta.show(vector, start)
+                start += vector.size
             self._world.told(GENERATION + packed_generation(generation))
             parcels = self._world.gathered(self._taken(generation))
         for parcel in parcels:
@@ -140,7 +143,7 @@ class MpiExecutor(Executor):
             if self._has_begun:
                 self._free()
 
-    def serve(self, evaluator: Evaluator, optimizer: Optimizer) -> None:
+    def serve(self, evaluator: Evaluator, optimizer: Optimizer | None) -> None:
         """See `Executor`. An exception is printed and ends the whole job."""
         # Ctrl-C and a batch system's signals reach all ranks; rank 0 decides what ends.
         previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -155,29 +158,34 @@ class MpiExecutor(Executor):
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def _serve(self, evaluator: Evaluator, optimizer: Optimizer) -> None:
+    def _serve(self, evaluator: Evaluator, optimizer: Optimizer | None) -> None:
         message = self._world.told(None)
         if message[:1] != START:
             return  # rank 0 could not start
         told = json.loads(message[1:])
         evaluator.policy.path = told["path"]
         is_same = told["fingerprint"] == _fingerprint(evaluator) and told["optimizer"] in (repr(optimizer), repr(None))
-        self._begin(evaluator, told["dim"])
-        shard = self._shard = Shard(self._world, self._theta, optimizer)
+        self._begin(evaluator, told["vectors"])
+        shard = None
+        if optimizer is not None:
+            shard = self._shard = Shard(self._world, self._theta, optimizer)
         self._world.gathered(_SAME if is_same else _OTHER)
         while (message := self._world.told(None))[:1] in (THETA, STEP, GENERATION):
             kind, content = message[:1], message[1:]
             if kind == THETA:
-                self._theta.receive(int(content))
+                self._theta.receive(*map(int, content.split()))
             elif kind == STEP:
+                assert shard is not None
                 shard.take(Step.unpacked(content))
             else:
-                self._world.gathered(self._taken(unpacked_generation(content, self._theta.array)))
+                self._world.gathered(
+                    self._taken(unpacked_generation(content, self._theta.memory, evaluator.policy.dim))
+                )
         self._free()
 
-    def _begin(self, evaluator: Evaluator, dim: int) -> None:
+    def _begin(self, evaluator: Evaluator, vectors: int) -> None:
         self._evaluator = evaluator
-        self._theta = NodeTheta(self._world, dim)
+        self._theta = NodeTheta(self._world, evaluator.policy.dim, vectors)
         self._has_begun = True
 
     def _sharded(self, optimizer: Optimizer) -> Sharded:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,35 +15,53 @@ from fastes.conditions import Conditions, Moments
 from fastes.errors import FastesError
 from fastes.executors.failure import Failure
 from fastes.messages import UnitResult
-from fastes.noise import Generation
+from fastes.noise import Generation, Perturbation
 from fastes.types import AnyArray, Float32Array
 
 # The first byte of what rank 0 tells the others.
 START, THETA, STEP, GENERATION, END = b"S", b"T", b"U", b"G", b"E"
 
 _JSON = "json"
+_BY_MEMBER = ("centers", "trials")  # arrays that not every generation has
 
 
 def packed_generation(generation: Generation) -> bytes:
-    """A generation without theta, which goes its own way."""
-    scalars = {
+    """A generation without its vectors, which go their own way."""
+    hollow = generation.without_vectors()
+    scalars: dict[str, Any] = {
         "seed": generation.seed,
         "index": generation.index,
-        "kind": generation.kind,
         "first": generation.first,
+        "drawn": generation.drawn,
+        "noise": asdict(generation.noise),
         "conditions": generation.conditions.scalars(),
+        "theta": hollow.theta.shape,
+        "sigma": hollow.sigma is not None,
     }
     arrays = {"rows": generation.rows, "scales": generation.scales}
+    arrays |= {name: array for name in _BY_MEMBER if (array := getattr(generation, name)) is not None}
     return packed(arrays | {f"conditions.{k}": v for k, v in generation.conditions.arrays().items()}, scalars)
 
 
-def unpacked_generation(parcel: bytes, theta: Float32Array) -> Generation:
-    """The generation around theta, float32 [D]."""
+def unpacked_generation(parcel: bytes, memory: Float32Array, dim: int) -> Generation:
+    """The generation. memory: float32, its vectors one after the other; dim: D."""
     arrays, scalars = unpacked(parcel)
     surroundings = {k.removeprefix("conditions."): v for k, v in arrays.items() if k.startswith("conditions.")}
-    conditions = Conditions.restore(surroundings, scalars["conditions"])
-    seed, index, kind, first = (scalars[name] for name in ("seed", "index", "kind", "first"))
-    return Generation(seed, index, theta, arrays["rows"], arrays["scales"], kind, first, conditions)
+    noise = scalars["noise"] | {"matrices": tuple(tuple(matrix) for matrix in scalars["noise"]["matrices"])}
+    generation = Generation(
+        scalars["seed"],
+        scalars["index"],
+        np.empty(scalars["theta"], np.float32),
+        arrays["rows"],
+        arrays["scales"],
+        Perturbation(**noise),
+        scalars["first"],
+        Conditions.restore(surroundings, scalars["conditions"]),
+        sigma=np.empty(0, np.float32) if scalars["sigma"] else None,
+        drawn=scalars["drawn"],
+        **{name: arrays.get(name) for name in _BY_MEMBER},
+    )
+    return generation.with_vectors(memory, dim)
 
 
 def packed_results(results: Sequence[UnitResult]) -> bytes:

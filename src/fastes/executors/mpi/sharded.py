@@ -95,3 +95,9 @@ class Sharded(Optimizer):
             self._world.told(STEP + step.packed())
             self._last = self._shard.take(step, state)
             return self._theta.taken(theta.size), self._last
+
+    def apply(
+        self, theta: Float32Array, state: OptimizerState, gradient: Float32Array
+    ) -> tuple[Float32Array, OptimizerState]:
+        """See `Optimizer`; on rank 0 alone."""
+        return self._optimizer.apply(theta, state, gradient)

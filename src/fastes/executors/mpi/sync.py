@@ -49,6 +49,7 @@ class Costs:
 def measured(plan: Plan, sharded: Optimizer, theta: NodeTheta, clock: Clock = time.perf_counter) -> Costs:
     """By rank 0, while the others follow what it tells. sharded: the plan's optimizer, spread over all ranks."""
     alone = plan.algorithm.optimizer
+    assert alone is not None
     return Costs(_seconds(plan, alone, theta, clock), _seconds(plan, sharded, theta, clock))
 
 
@@ -71,7 +72,7 @@ def _seconds(plan: Plan, optimizer: Optimizer, theta: NodeTheta, clock: Clock) -
 
 def _tried(plan: Plan, optimizer: Optimizer, theta: NodeTheta, rows: int, clock: Clock) -> float:
     """The best of a few updates with so many rows."""
-    state, kind = plan.state, plan.algorithm.ask(plan.state).kind
+    state, kind = plan.state, plan.algorithm.ask(plan.state).noise.kind
     sample = state.theta[:_SAMPLE]
     moments = OptimizerState({k: v[:_SAMPLE] for k, v in state.optimizer.arrays.items()}, state.optimizer.scalars)
     weights, numbers = np.full(rows, 1e-3, np.float32), np.arange(rows, dtype=np.uint32)

@@ -35,9 +35,9 @@ class Worker:
         """True, once it is."""
         return True
 
-    def evaluate(self, theta: Float32Array, unit: dict[str, Any]) -> UnitResult | Failure:
-        """theta: float32 [D], in the memory of the node's object store; unit: all else of a `Generation`."""
-        return evaluated(self._evaluator, Generation(theta=theta, **unit))
+    def evaluate(self, vectors: Float32Array, unit: Generation) -> UnitResult | Failure:
+        """vectors: float32, in the memory of the node's object store; unit: without its vectors."""
+        return evaluated(self._evaluator, unit.with_vectors(vectors, self._evaluator.policy.dim))
 
 
 class Cluster:
@@ -101,18 +101,9 @@ class Cluster:
                 f"a Ray actor cannot be made: {error}\nAll nodes need fastes and the modules of policy and problem."
             ) from error
 
-    def promise(self, actor: Any, stored_theta: Any, unit: Generation) -> Any:
+    def promise(self, actor: Any, stored_vectors: Any, unit: Generation) -> Any:
         """Of the unit's result."""
-        task = {
-            "seed": unit.seed,
-            "index": unit.index,
-            "rows": unit.rows,
-            "scales": unit.scales,
-            "kind": unit.kind,
-            "first": unit.first,
-            "conditions": unit.conditions,
-        }
-        return actor.evaluate.remote(stored_theta, task)
+        return actor.evaluate.remote(stored_vectors, unit.without_vectors())
 
     def settled(self, promises: list[Any]) -> list[Any]:
         """Those that were kept or broken, at least one."""

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from fastes.errors import ConfigError, ExecutorError
 from fastes.evaluator import Evaluator
 from fastes.executors.base import Executor, ExecutorSettings, Plan
@@ -90,7 +92,7 @@ class RayExecutor(Executor):
         """See `Executor`."""
         cluster = self._cluster
         assert cluster is not None
-        theta = cluster.stored(generation.theta)
+        vectors = cluster.stored(np.concatenate([vector.reshape(-1) for vector in generation.vectors]))
         waiting = self._evaluator.units(generation)[::-1]
         deaths: dict[int, int] = {}
         unfinished = len(waiting)
@@ -101,7 +103,7 @@ class RayExecutor(Executor):
                 for actor in self._actors:
                     if waiting and len(actor.given) < _CREDIT:
                         unit = waiting.pop()
-                        actor.given.append((cluster.promise(actor.handle, theta, unit), unit))
+                        actor.given.append((cluster.promise(actor.handle, vectors, unit), unit))
             # An actor answers in order: the promise that it keeps next, or breaks when it dies, is its oldest.
             oldest = {actor.given[0][0]: actor for actor in self._actors if actor.given}
             for promise in cluster.settled(list(oldest)):

@@ -38,7 +38,7 @@ async def apart(function: Callable[[], T]) -> T:
 async def tried(pool: Pool, unit: Generation) -> UnitResult | Failure:
     """As `Pool.tried`. On the loop's own thread, because processes end with the thread that has forked them."""
     loop, ready = asyncio.get_running_loop(), asyncio.Event()
-    pool.load(unit.theta)
+    pool.load(unit)
     pool.give(unit)
     answers: list[Answer] = []
     while not answers:

@@ -29,7 +29,7 @@ _RATE_ROWS, _RATE_DIM = 64, 1 << 16
 
 class Run(NamedTuple):
     """What coordinator and workers have to agree on. identity, built: of the coordinator itself; rows: K, of noise that
-    an update sums; steps: whether states depend on how many were taken.
+    an update sums; steps, behaviours: whether states depend on them.
     """
 
     identity: Identity
@@ -39,6 +39,7 @@ class Run(NamedTuple):
     generations: int
     rows: int
     steps: bool
+    behaviours: bool = False
 
 
 def probe(evaluator: Evaluator, members: int) -> Generation:

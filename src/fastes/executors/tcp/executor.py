@@ -334,7 +334,9 @@ def _run(evaluator: Evaluator, plan: Plan, tolerate: tuple[Code, ...]) -> Run:
     )
     own = built(tables, found, evaluator, forward, credit=1)
     rows = len(np.unique(generation.rows))
-    return Run(identity(1), setup, own, tolerate, plan.generations, rows, conditions.growth > 1.0)
+    steps = conditions.growth > 1.0 or plan.algorithm.learns_from_steps
+    behaviours = plan.algorithm.learns_from_behaviours
+    return Run(identity(1), setup, own, tolerate, plan.generations, rows, steps, behaviours)
 
 
 def _log_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

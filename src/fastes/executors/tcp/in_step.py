@@ -66,7 +66,7 @@ class InStep:
         """The generation is done. In replay all whose state led to it are told, and make the next one."""
         self._is_updating = True
         before = self._history.held(bare=False).digest.hex()
-        commit = commit_of(evaluations, before, steps=self._run.steps)
+        commit = commit_of(evaluations, before, steps=self._run.steps, behaviours=self._run.behaviours)
         payload = wire.packed(commit)
         self._history.commit(commit, payload)
         if self.sync == "broadcast":

@@ -108,8 +108,8 @@ class RunNumbers:
         return _SLACK + self.unit_size * each + STATISTICS * (4 * NAME + 16) + 16 * self.observation
 
     def commit_frame(self) -> int:
-        """Most bytes of a Commit: fitness, steps, moments."""
-        return _SLACK + 8 * self.members + 16 * self.observation
+        """Most bytes of a Commit: fitness, steps, moments, behaviours."""
+        return _SLACK + (8 + 4 * self.behaviour) * self.members + 16 * self.observation
 
     def outbound(self) -> int:
         """Bytes that may wait for one peer to read them: one that is further behind is cut off, and comes back to a

@@ -61,6 +61,7 @@ class Node:
             settings.processes,
             max_deaths=settings.max_deaths,
             watchdog_s=settings.watchdog_s,
+            vectors=algorithm.vectors,
             closed=closed,
         )
         self._state: State | None = None
@@ -165,7 +166,7 @@ class Node:
         self._units = self._evaluator.units(generation)
         self._epoch += 1
         self._told = False
-        self.pool.load(state.theta)
+        self.pool.load(generation)
 
     def _give(self) -> None:
         while self._queue and self.pool.free:

@@ -84,16 +84,18 @@ def unit_result(message: Result, numbers: RunNumbers) -> UnitResult:
     )
 
 
-def commit_of(evaluations: Evaluations, before: str, *, steps: bool) -> Commit:
+def commit_of(evaluations: Evaluations, before: str, *, steps: bool, behaviours: bool = False) -> Commit:
     """The message by which others make the state after a generation. before: digest of the state before; steps: whether
-    the next depends on how many were taken, as a growing cut-off does.
+    the next depends on how many were taken, as a growing cut-off does; behaviours: whether it depends on them.
     """
+    shown = evaluations.behaviours if behaviours else None
     return Commit(
         generation=evaluations.generation,
         before=bytes.fromhex(before),
         fitness=_bytes(evaluations.fitness, _F32),
         steps=_bytes(evaluations.steps, _U32) if steps else b"",
         moments=_sums(evaluations.moments),
+        behaviours=None if shown is None else _bytes(shown, _F32),
     )
 
 
@@ -105,6 +107,7 @@ def evaluations_of(message: Commit, numbers: RunNumbers) -> Evaluations:
         _vector(message.fitness, _F32, members, "fitness"),
         _vector(message.steps, _U32, members, "steps") if message.steps else np.ones(members, np.uint32),
         _moments(message.moments, numbers),
+        _behaviours(message.behaviours, members, numbers),
     )
 
 

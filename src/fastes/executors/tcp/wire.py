@@ -167,7 +167,7 @@ class SumsOfObservations(Message, frozen=True):
 
 class Commit(Message, frozen=True):
     """Coordinator: what a generation came to. fitness: float32 [N]; steps: uint32 [N], empty where no state depends on
-    them; before: digest of the state to which it leads on.
+    them; behaviours: float32 [N, B], where states depend on them; before: digest of the state to which it leads on.
     """
 
     TYPE = 10
@@ -176,6 +176,7 @@ class Commit(Message, frozen=True):
     fitness: bytes
     steps: bytes = b""
     moments: SumsOfObservations | None = None
+    behaviours: bytes | None = None
 
 
 class Lease(Message, frozen=True):
