@@ -2,7 +2,7 @@
 
     python benchmarks/functions.py --json FUNCTIONS.json
 
-Each algorithm is given the best of nine settings, by the interquartile mean over seeds that are not those of the table. A
+Each algorithm has the best of nine settings, by the interquartile mean over seeds that are not those of the table. A
 score is the binary logarithm of how much closer to the optimum a run has come, log2 f(start) / f(end): more is better,
 and doubling the evaluations of a method that converges linearly doubles it.
 """
@@ -92,10 +92,14 @@ def main() -> int:
             scores = [score(algorithm, name, dim, seed) for seed in SHOWN]
             middle = interquartile_mean(scores)
             cells.append(f"{middle:.3g} ({described(algorithm)})")
-            record.append({"function": name, "dim": dim, "algorithm": kind, "chosen": repr(algorithm), "scores": scores})
+            record.append(
+                {"function": name, "dim": dim, "algorithm": kind, "chosen": repr(algorithm), "scores": scores}
+            )
         print(f"| {name} | {dim} | {BUDGETS[dim]:,} | {' | '.join(cells)} |", flush=True)
     if options.json is not None:
-        options.json.write_text(json.dumps({"machine": description(), "runs": record}, indent=1) + "\n", encoding="utf-8")
+        options.json.write_text(
+            json.dumps({"machine": description(), "runs": record}, indent=1) + "\n", encoding="utf-8"
+        )
     return 0
 
 

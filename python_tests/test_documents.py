@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from fastes import config
+from fastes.algorithms import ALGORITHMS
 
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -44,6 +47,8 @@ def test_recipes_run(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As they stand, but for the number of generations and episodes, and the length of these."""
     tables = config.read_tables(recipe)
     env = tables["problem"].get("env", "")
+    if tables["problem"].get("kind") == "digits":
+        pytest.importorskip("sklearn")
     for needed, package in {"Swimmer": "mujoco", "HalfCheetah": "mujoco", "LunarLander": "Box2D"}.items():
         if env.startswith(needed):
             pytest.importorskip(package)
@@ -57,6 +62,15 @@ def test_recipes_run(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_link_leads_somewhere() -> None:
-    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
             assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+@pytest.mark.parametrize("kind", ALGORITHMS)
+def test_every_algorithm_has_its_page_and_settings(kind: str) -> None:
+    assert (ROOT / "docs/algorithms" / f"{kind}.md").is_file()
+    assert f"[`{kind}`](algorithms/{kind}.md)" in (ROOT / "docs/algorithms.md").read_text(encoding="utf-8")
+    settings: Any = ALGORITHMS[kind]
+    named = set(re.findall(r"`(\w+)`", (ROOT / "docs/configuration.md").read_text(encoding="utf-8")))
+    assert {field.name for field in dataclasses.fields(settings) if field.init} - named - {"optimizer"} == set()

@@ -17,7 +17,7 @@ ONLY_IMPORTERS = {  # module: the files or folders that alone may import it
     "evotorch": ["bench/peers/evotorch.py", "bench/rollouts/peers/evotorch.py"],
     "msgspec": ["executors/tcp"],
     "gymnax": ["bench/rollouts/peers/gymnax.py"],
-    "gymnasium": ["problems/gym_environments.py"],
+    "gymnasium": ["problems/gym_environments.py", "envs/plain.py"],
     "jax": ["bench/peers", "bench/rollouts/peers/gymnax.py"],
     "optax": ["bench/peers/evosax.py"],
     "prometheus_client": ["executors/tcp/prometheus.py"],

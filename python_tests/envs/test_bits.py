@@ -25,6 +25,8 @@ DIGESTS = {
     "MountainCar-v0": "0ef3e030f617de03",
     "MountainCarContinuous-v0": "586fc573b65692a3",
     "Pendulum-v1": "fe8b0dba972d00cc",
+    "fastes/UTrap-v0": "4c2f60c1953e4958",
+    "fastes/Copy-v0": "42128eff18432679",
 }
 
 
@@ -36,7 +38,8 @@ def digest(native: Native) -> str:
     for step in range(150):
         levels = (np.arange(70) * 7 + step * step // 5) % 13  # 0 .. 12
         if isinstance(native.actions, Box):
-            episodes.step((levels / 5.0 - 1.2).astype(np.float32)[:, np.newaxis])
+            forces = (levels / 5.0 - 1.2).astype(np.float32)
+            episodes.step(np.stack([np.roll(forces, 3 * k) for k in range(native.actions.size)], axis=1))
         else:
             episodes.step(levels % native.actions.n)
         found.update(episodes.observations.tobytes())

@@ -20,10 +20,11 @@ ARRAYS = ("state", "observations", "rewards", "terminated", "truncated", "active
 
 def actions_of(native: Native, count: int, step: int) -> Any:
     """Actions that depend on the slot and the step alone."""
-    draws = np.random.default_rng(step).random(4096)[:count]
+    size = native.actions.size if isinstance(native.actions, Box) else 1
+    draws = np.random.default_rng(step).random((size, 4096))[:, :count].T
     if isinstance(native.actions, Box):
-        return (native.actions.low + (native.actions.high - native.actions.low) * draws).astype(np.float32)[:, None]
-    return (draws * native.actions.n).astype(np.int64)
+        return (native.actions.low + (native.actions.high - native.actions.low) * draws).astype(np.float32)
+    return (draws[:, 0] * native.actions.n).astype(np.int64)
 
 
 def arrays(episodes: Episodes, slots: Any = slice(None)) -> dict[str, Any]:

@@ -90,9 +90,9 @@ def choices(arrays: Any, n: int) -> AnyArray:
 
 
 @inlined
-def forces(arrays: Any, n: int) -> AnyArray:
-    """The actions of a Box of one number, float32 [n, 1]."""
-    return carray(carray(arrays, 2)[1], (n, 1), np.float32)
+def forces(arrays: Any, n: int, size: int = 1) -> AnyArray:
+    """The actions of a Box, float32 [n, size]."""
+    return carray(carray(arrays, 2)[1], (n, size), np.float32)
 
 
 @inlined

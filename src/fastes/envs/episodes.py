@@ -30,6 +30,7 @@ class Episodes:
         self.native = native
         self.max_steps = max_steps or native.max_steps
         self.state = np.zeros((count, native.state_size))
+        self.state[:, native.state_size - len(native.constants) :] = native.constants
         self.observations = np.zeros((count, *native.observation_shape), np.float32)
         self.rewards = np.zeros(count)
         self.terminated = np.zeros(count, np.bool_)

@@ -56,10 +56,11 @@ class Kernels:
 
 @dataclass(frozen=True, slots=True)
 class Native:
-    """What Gymnasium's environment `id` is, and where its compiled functions are.
+    """What the environment `id` is, and where its compiled functions are.
 
     module: of `fastes.envs`; observation_high, observation_low: bounds [O], low is -high unless named; max_steps: of an
-    episode, Gymnasium's TimeLimit; state_size: S.
+    episode, Gymnasium's TimeLimit; state_size: S; constants: the last numbers of every episode's state, which stay as
+    they are: settings of an environment that is compiled once for all of them. It has a `step_at` for each S and O.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Native:
     max_steps: int
     state_size: int
     observation_low: tuple[float, ...] = ()
+    constants: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Mirrors the observation's bounds where only the upper ones are given."""
@@ -83,7 +85,8 @@ class Native:
     def kernels(self) -> Kernels:
         """The compiled functions; the first call compiles them or finds them in numba's cache."""
         module = importlib.import_module(f"fastes.envs.{self.module}")
-        return Kernels(module.reset, module.step, module.step_at.address, module.WORK)
+        at = module.step_at(self.state_size, len(self.observation_high)) if self.constants else module.step_at
+        return Kernels(module.reset, module.step, at.address, module.WORK)
 
     def episodes(self, count: int, max_steps: int = 0) -> Episodes:
         """`count` episodes to be stepped together, none of them running; max_steps: 0 for the environment's own.

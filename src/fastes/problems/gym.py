@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastes.envs import NATIVE
+from fastes.envs import NATIVE, TESTBEDS, Native, native_of
 from fastes.errors import ProblemError
 from fastes.problems.batches.base import Batch
 from fastes.problems.batches.instances import InstanceBatch
@@ -25,7 +25,8 @@ class Gym(Rollouts):
     either; wrappers: functions from an environment to an environment, or "module:callable" naming them, or dicts of a
     `wrapper` and its keyword arguments, the first innermost; vector: environments that step many episodes in one call:
     the id's own, or the factory's, which is called with num_envs;
-    native: play the compiled environment of `fastes.envs`; None where there is one and neither env_args nor wrappers.
+    native: play the compiled environment of `fastes.envs`; None where there is one, and neither wrappers nor, unless it
+    is one of its `TESTBEDS`, env_args.
     """
 
     env: str | Callable[..., Any] = "CartPole-v1"
@@ -48,10 +49,11 @@ class Gym(Rollouts):
                 f"problem.env must be an id, a class or a factory, not an object of type {type(self.env).__name__}: "
                 "many are played side by side, so give what makes one."
             )
-        if self.native and self.env in NATIVE and not self._has_native:
+        compiled = self._compiled
+        if self.native and self.env in NATIVE and compiled is None:
             given = ", ".join(name for name in ("env_args", "wrappers", "vector") if getattr(self, name))
             raise ProblemError(f"problem.native = true does not go with {given}: leave one of them out.")
-        if self.native and not self._has_native:
+        if self.native and compiled is None:
             raise ProblemError(
                 f"problem.native = true needs one of {', '.join(NATIVE)}, not {self.env!r}. Leave native out for any "
                 "other environment."
@@ -64,9 +66,9 @@ class Gym(Rollouts):
 
     def batch(self) -> Batch:
         """See `Rollouts.batch`."""
-        if self._is_native:
-            assert isinstance(self.env, str)
-            return NativeBatch(NATIVE[self.env])
+        compiled = None if self.native is False else self._compiled
+        if compiled is not None:
+            return NativeBatch(compiled)
         if self.vector or hasattr(self.env, "num_envs"):
             return VectorEpisodes(self.env, self.env_args)
         env, spaces, encode = as_environment(self.make(), self.subject)
@@ -79,16 +81,18 @@ class Gym(Rollouts):
 
     def remarks(self) -> list[str]:
         """See `Rollouts.remarks`."""
-        if not self._is_native or self.native:
+        if self.native is not None or self._compiled is None or self.env in TESTBEDS:
             return []
         return [
             f"{self.env} is played by its compiled equal in fastes.envs; problem.native = false takes Gymnasium's own."
         ]
 
     @property
-    def _has_native(self) -> bool:
-        return isinstance(self.env, str) and self.env in NATIVE and not (self.env_args or self.wrappers or self.vector)
-
-    @property
-    def _is_native(self) -> bool:
-        return self._has_native if self.native is None else self.native
+    def _compiled(self) -> Native | None:
+        """The compiled environment for these settings, where there is one. Raises ProblemError."""
+        if not isinstance(self.env, str) or self.wrappers or self.vector:
+            return None
+        try:
+            return native_of(self.env, self.env_args)
+        except (TypeError, ValueError) as error:
+            raise ProblemError(f"problem.env_args = {self.env_args} do not fit {self.env}: {error}") from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastes.envs import TESTBEDS
 from fastes.errors import ProblemError
 from fastes.policies.build import imported
 from fastes.problems.env_interface import InterfaceEnvironment, follows_interface
@@ -38,6 +39,8 @@ def make(env: str | Callable[..., Any], env_args: dict[str, Any], wrappers: Sequ
     """
     import gymnasium
 
+    if isinstance(env, str) and env in TESTBEDS:
+        importlib.import_module("fastes.envs.plain")  # registers them
     try:
         if not isinstance(env, str):
             made = env(**env_args)
