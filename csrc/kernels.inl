@@ -10,6 +10,7 @@
 #include "fastes/optimizer.hpp"
 #include "fastes/outputs.hpp"
 #include "fastes/rademacher.hpp"
+#include "fastes/snes.hpp"
 
 namespace fastes {
 inline namespace FASTES_ISA {
@@ -64,7 +65,7 @@ inline constexpr std::uint64_t tile_elements = 2048;
 
 // A tile of theta and of block keys stays in the first caches while all rows pass over it. Neighbours in the list with
 // the same row, as the two members of a mirrored pair are, share one making of their noise.
-template <class K, class T, bool past_caches>
+template <class K, class T, bool past_caches, bool each_its_sigma>
 void perturb_tile(const Address& address, const Perturb& args, const Span& tile) {
     constexpr int group = group_elements<Lanes, K>;
     const RoundKeys keys(address.seed);
@@ -83,8 +84,13 @@ void perturb_tile(const Address& address, const Perturb& args, const Span& tile)
                 const typename K::Group values(words[g]);
                 for (std::size_t member = k; member < same; ++member) {
                     T* out = static_cast<T*>(args.out) + member * args.stride + tile.at;
-                    emit<Lanes, K>(values, position + g * group, tile,
-                                   PerturbRow<T, past_caches>{theta, out, args.scales[member] * K::step});
+                    const PerturbRow<T, past_caches> row{theta, out, args.scales[member] * K::step};
+                    if constexpr (each_its_sigma) {
+                        emit<Lanes, K>(values, position + g * group, tile,
+                                       PerturbRowEach<T, past_caches>{row, args.sigma + tile.at});
+                    } else {
+                        emit<Lanes, K>(values, position + g * group, tile, row);
+                    }
                 }
             }
         });
@@ -108,8 +114,12 @@ void perturb(const Address& address, const Perturb& args, const Span& span) {
         const std::uint64_t rest = span.count - done;
         const Span tile{span.first + done, span.at + done, rest < tile_elements ? rest : tile_elements};
         with_kind(address.kind, [&]<class K>() {
-            if (args.type == OutputType::float32 && large) return perturb_tile<K, float, true>(address, args, tile);
-            with_type(args.type, [&]<class T>() { perturb_tile<K, T, false>(address, args, tile); });
+            const auto rows = [&]<class T, bool past_caches>() {
+                if (args.sigma != nullptr) return perturb_tile<K, T, past_caches, true>(address, args, tile);
+                perturb_tile<K, T, past_caches, false>(address, args, tile);
+            };
+            if (args.type == OutputType::float32 && large) return rows.template operator()<float, true>();
+            with_type(args.type, [&]<class T>() { rows.template operator()<T, false>(); });
         });
     }
     if (large) Lanes::fence();
@@ -125,6 +135,22 @@ void weighted_sum_into(const Address& address, const WeightedRows& rows, const S
     sum_into(address, rows, span, Copy{out + span.at});
 }
 
+template <class Sink, class SquareSink>
+void sums_into(const Address& address, const WeightedRows& rows, const float* square_weights, const Span& span,
+               const Sink& sink, const SquareSink& square_sink) {
+    with_kind(address.kind,
+              [&]<class K>() { weighted_sums<Lanes, K>(address, rows, square_weights, span, sink, square_sink); });
+}
+
+void weighted_sums_into(const Address& address, const WeightedRows& rows, const float* square_weights, const Span& span,
+                        float* g, float* h) {
+    sums_into(address, rows, square_weights, span, Copy{g + span.at}, Copy{h + span.at});
+}
+
+void snes_step(const Address& address, const WeightedRows& rows, const Span& span, const SnesStep& step) {
+    sums_into(address, rows, rows.weights, span, SnesMean{step, span.at}, SnesSpread{step, span.at});
+}
+
 void sgd_step(const Address& address, const WeightedRows& rows, const Span& span, const SgdStep& step) {
     sum_into(address, rows, span, SgdUpdate{step, span.at});
 }
@@ -138,6 +164,27 @@ void for_vectors(std::size_t count, const Body& body) {
     std::size_t i = 0;
     for (; i + Lanes::width <= count; i += Lanes::width) body.template operator()<Lanes>(i);
     for (; i < count; ++i) body.template operator()<ScalarLanes>(i);
+}
+
+// sink(position, g) for every element of the span, g the gradient there.
+template <class Sink>
+void apply(const float* gradient, const Span& span, const Sink& sink) {
+    for_vectors(span.count, [&]<class V>(std::size_t i) {
+        sink.template operator()<V>(static_cast<std::int64_t>(i), V::load(gradient + span.at + i));
+    });
+}
+
+void sgd_apply(const float* gradient, const Span& span, const SgdStep& step) {
+    apply(gradient, span, SgdUpdate{step, span.at});
+}
+
+void adam_apply(const float* gradient, const Span& span, const AdamStep& step) {
+    apply(gradient, span, AdamUpdate{step, span.at});
+}
+
+void clipup_sums(const float* gradient, const Span& span, const ClipUpStep& step) {
+    apply(gradient, span, GradientUpdate{step, span.at});
+    sum_blocks(span, step);
 }
 
 void clipup_gradient(const Address& address, const WeightedRows& rows, const Span& span, const ClipUpStep& step) {
@@ -189,6 +236,10 @@ void direction_of(const std::uint32_t* words, std::size_t count, float* first, f
     });
 }
 
+void exponential_of(const float* x, std::size_t count, float* out) {
+    for_vectors(count, [&]<class V>(std::size_t i) { V::store(out + i, clamped_exponential<V>(V::load(x + i))); });
+}
+
 // out: 2 Lanes::width words, whatever the span.
 void words_only(const Address& address, const WeightedRows& rows, const Span& span, std::uint32_t* out) {
     const RoundKeys keys(address.seed);
@@ -212,9 +263,10 @@ void words_only(const Address& address, const WeightedRows& rows, const Span& sp
 }  // namespace FASTES_ISA
 
 extern const KernelTable FASTES_TABLE = {
-    Lanes::name,  row_keys,  philox,          fill,          perturb,      weighted_sum_into,
-    sgd_step,     adam_step, clipup_gradient, clipup_scales, clipup_apply, low_rank_perturb,
-    low_rank_add, mlp_pack,  mlp_forward,     radius_of,     direction_of, words_only,
+    Lanes::name,        row_keys,    philox,     fill,         perturb,          weighted_sum_into,
+    weighted_sums_into, sgd_step,    adam_step,  snes_step,    clipup_gradient,  clipup_scales,
+    clipup_apply,       sgd_apply,   adam_apply, clipup_sums,  low_rank_perturb, low_rank_add,
+    mlp_pack,           mlp_forward, radius_of,  direction_of, exponential_of,   words_only,
 };
 
 }  // namespace fastes

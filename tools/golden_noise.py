@@ -34,6 +34,22 @@ HEADERS = {
         1, "weighted sums of other kinds of noise", f"kind {_COLUMNS} count <bits>", _WEIGHTS
     )
     + f"{RAMP}\n{BITS}\n",
+    "perturb_sigma.txt": header(
+        1,
+        "parameters perturbed with a sigma each",
+        f"type kind {_COLUMNS} count scale <bits>",
+        *_MEMBERS,
+        "sigma[j] = |ramp(dim - 1 - j)|.",
+    )
+    + f"{RAMP}\n{BITS}\n",
+    "weighted_sums.txt": header(
+        1,
+        "weighted sums of noise and of its squares less 1",
+        f"kind {_COLUMNS} count <bits>",
+        "Rows (row + k) mod 2^32 with weights ramp(k) and square weights ramp(count - 1 - k), k < count.",
+        "Outputs are g and h, [dim] each.",
+    )
+    + f"{RAMP}\n{BITS}\n",
 }
 
 _SCALES = (np.float32(0.1), np.float32(1e-3), np.float32(3e38), np.float32(1e-40), np.float32(1.0))
@@ -92,6 +108,28 @@ def kinds_weighted_sum() -> Iterator[str]:
             for j, count in enumerate(counts):
                 dim = sizes[(i + j) % len(sizes)]
                 yield line(kind, address, dim, count, bits(_sum(address, dim, count, kind=kind)))
+
+
+def perturb_sigma() -> Iterator[str]:
+    """Lines of perturb_sigma.txt."""
+    sizes = tuple(zip(((1, 1), (7, 2), (17, 6), (97, 2), (4099, 3)), _SCALES, strict=True))
+    for type_, kind in itertools.product(_TYPES, KINDS):
+        for address, ((dim, count), scale) in itertools.product((*ADDRESSES[1::2], _INSIDE_BLOCKS[6]), sizes):
+            sigma = np.abs(ramp(dim)[::-1])
+            members = _members(address, dim, count, scale, dtype=type_, kind=kind, sigma=sigma)
+            yield line(type_, kind, address, dim, count, _hex(scale), bits(members))
+
+
+def weighted_sums() -> Iterator[str]:
+    """Lines of weighted_sums.txt: at each address every count, with another size for it than at the one before."""
+    sizes, counts = (1, 7, 17, 97, 4099), (0, 1, 63, 64, 65, 129, 200)
+    for kind in KINDS:
+        for i, (seed, generation, stream, row, offset) in enumerate((*ADDRESSES[1::2], _INSIDE_BLOCKS[5])):
+            where = {"seed": seed, "generation": generation, "stream": stream, "offset": offset, "kind": kind}
+            for j, count in enumerate(counts):
+                dim = sizes[(i + j) % len(sizes)]
+                sums = reference.weighted_sums(ramp(count), ramp(count)[::-1], rows_from(row, count), dim, **where)
+                yield line(kind, (seed, generation, stream, row, offset), dim, count, bits(*sums))
 
 
 _TYPES = ("float32", "float16", "bfloat16")

@@ -66,6 +66,15 @@ HEADERS = {
         "Outputs are theta and velocity, [dim] each.",
     )
     + f"{RAMP}\n{BITS}\n",
+    "snes_step.txt": header(
+        1,
+        "steps of separable NES",
+        f"{_STEP} lr lr_sigma <bits>",
+        _START[0].format("sigma[j] = |ramp(dim - 1 - j)|"),
+        _START[1],
+        "Outputs are theta and sigma, [dim] each.",
+    )
+    + f"{RAMP}\n{BITS}\n",
 }
 
 _SHAPES = ((1, 1), (3, 5), (7, 17), (64, 6), (33, 97))  # m, n; tiles are of 6 rows and up to 64 columns
@@ -175,6 +184,16 @@ def clipup_step() -> Iterator[str]:
             **at(address, kind),
         )
         yield line(kind, address, dim, count, numbers, bits(*arrays))
+
+
+def snes_step() -> Iterator[str]:
+    """Lines of snes_step.txt: steps of sigma within the limit, and at it."""
+    for kind, address, dim, count, (lr, lr_sigma) in _steps(((1.0, 0.01), (0.1, 0.3), (0.5, 100.0))):
+        theta, sigma = ramp(dim), np.abs(ramp(dim)[::-1])
+        arrays = reference.snes_step(
+            theta, sigma, ramp(count), rows(address, count), lr=lr, lr_sigma=lr_sigma, **at(address, kind)
+        )
+        yield line(kind, address, dim, count, (lr, lr_sigma), bits(*arrays))
 
 
 def _steps(settings: tuple[tuple[Any, ...], ...]) -> Iterator[tuple[str, tuple[int, ...], int, int, tuple[Any, ...]]]:

@@ -26,12 +26,15 @@ _LINES: dict[str, Callable[[], Iterator[str]]] = {
     "kinds_normal.txt": golden_noise.kinds_normal,
     "kinds_perturb.txt": golden_noise.kinds_perturb,
     "kinds_weighted_sum.txt": golden_noise.kinds_weighted_sum,
+    "perturb_sigma.txt": golden_noise.perturb_sigma,
+    "weighted_sums.txt": golden_noise.weighted_sums,
     "low_rank_factors.txt": golden_updates.low_rank_factors,
     "low_rank_perturb.txt": golden_updates.low_rank_perturb,
     "low_rank_sum.txt": golden_updates.low_rank_sum,
     "sgd_step.txt": golden_updates.sgd_step,
     "adam_step.txt": golden_updates.adam_step,
     "clipup_step.txt": golden_updates.clipup_step,
+    "snes_step.txt": golden_updates.snes_step,
 }
 
 

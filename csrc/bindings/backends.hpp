@@ -25,10 +25,17 @@ struct Cpu {
 
     void weighted_sum(const Address& address, const WeightedArray& rows, std::uint64_t first, std::uint64_t dim,
                       float* out) const;
+    void weighted_sums(const Address& address, const WeightedArray& rows, const float* square_weights,
+                       std::uint64_t first, std::uint64_t dim, float* g, float* h) const;
     void sgd_step(const Address& address, const WeightedArray& rows, std::uint64_t first, std::uint64_t dim,
                   const SgdStep& step) const;
     void adam_step(const Address& address, const WeightedArray& rows, std::uint64_t first, std::uint64_t dim,
                    const AdamStep& step) const;
+    void snes_step(const Address& address, const WeightedArray& rows, std::uint64_t first, std::uint64_t dim,
+                   const SnesStep& step) const;
+    void sgd_apply(const float* gradient, std::uint64_t dim, const SgdStep& step) const;
+    void adam_apply(const float* gradient, std::uint64_t dim, const AdamStep& step) const;
+    void clipup_sums(const float* gradient, std::uint64_t dim, const ClipUpStep& step) const;
     void clipup_step(const Address& address, const WeightedArray& rows, std::uint64_t first, std::uint64_t dim,
                      const ClipUpStep& step) const;
     void clipup_gradient(const Address& address, const WeightedArray& rows, std::uint64_t first, std::uint64_t dim,
@@ -75,6 +82,11 @@ public:
              const Extra&... extra) {
         module_.def(name, [here](Here... arguments) { here(Cpu{}, std::forward<Here>(arguments)...); }, extra...);
         planner_.def(name, there, extra...);
+    }
+
+    template <class... Here, class... Extra>
+    void add_here(const char* name, void (*here)(const Cpu&, Here...), const Extra&... extra) {
+        module_.def(name, [here](Here... arguments) { here(Cpu{}, std::forward<Here>(arguments)...); }, extra...);
     }
 
 private:

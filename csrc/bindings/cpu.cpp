@@ -24,6 +24,14 @@ void for_weighted_spans(const Address& address, const WeightedArray& rows, std::
     });
 }
 
+// Without noise: body(span, table).
+template <class Body>
+void for_element_spans(std::uint64_t dim, const Body& body) {
+    const KernelTable& table = kernels();
+    const py::gil_scoped_release released;
+    for_spans(0, dim, static_cast<double>(dim), [&](const Span& span) { body(span, table); });
+}
+
 }  // namespace
 
 void Cpu::philox(const std::uint32_t* counters, std::size_t count, std::uint64_t key, int rounds,
@@ -59,6 +67,14 @@ void Cpu::weighted_sum(const Address& address, const WeightedArray& rows, std::u
                        });
 }
 
+void Cpu::weighted_sums(const Address& address, const WeightedArray& rows, const float* square_weights,
+                        std::uint64_t first, std::uint64_t dim, float* g, float* h) const {
+    for_weighted_spans(address, rows, first, dim,
+                       [&](const Span& span, const WeightedRows& weighted, const KernelTable& table) {
+                           table.weighted_sums(address, weighted, square_weights, span, g, h);
+                       });
+}
+
 void Cpu::sgd_step(const Address& address, const WeightedArray& rows, std::uint64_t first, std::uint64_t dim,
                    const SgdStep& step) const {
     for_weighted_spans(address, rows, first, dim,
@@ -73,6 +89,27 @@ void Cpu::adam_step(const Address& address, const WeightedArray& rows, std::uint
                        [&](const Span& span, const WeightedRows& weighted, const KernelTable& table) {
                            table.adam_step(address, weighted, span, step);
                        });
+}
+
+void Cpu::snes_step(const Address& address, const WeightedArray& rows, std::uint64_t first, std::uint64_t dim,
+                    const SnesStep& step) const {
+    for_weighted_spans(address, rows, first, dim,
+                       [&](const Span& span, const WeightedRows& weighted, const KernelTable& table) {
+                           table.snes_step(address, weighted, span, step);
+                       });
+}
+
+void Cpu::sgd_apply(const float* gradient, std::uint64_t dim, const SgdStep& step) const {
+    for_element_spans(dim, [&](const Span& span, const KernelTable& table) { table.sgd_apply(gradient, span, step); });
+}
+
+void Cpu::adam_apply(const float* gradient, std::uint64_t dim, const AdamStep& step) const {
+    for_element_spans(dim, [&](const Span& span, const KernelTable& table) { table.adam_apply(gradient, span, step); });
+}
+
+void Cpu::clipup_sums(const float* gradient, std::uint64_t dim, const ClipUpStep& step) const {
+    for_element_spans(dim,
+                      [&](const Span& span, const KernelTable& table) { table.clipup_sums(gradient, span, step); });
 }
 
 void Cpu::clipup_step(const Address& address, const WeightedArray& rows, std::uint64_t first, std::uint64_t dim,

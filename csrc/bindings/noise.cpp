@@ -1,3 +1,7 @@
+#include <pybind11/stl.h>
+
+#include <optional>
+
 #include "backends.hpp"
 #include "fastes/dispatch.hpp"
 
@@ -30,7 +34,7 @@ auto normal(const Backend& backend, const py::handle& seed, const py::handle& ge
 template <class Backend, class A = typename Backend::Array>
 auto perturb(const Backend& backend, const A& theta, const A& rows, const A& scales, const py::handle& seed,
              const py::handle& generation, const py::handle& stream, const py::handle& offset, const py::handle& kind,
-             const A& out, const std::string& out_type) {
+             const A& out, const std::string& out_type, const std::optional<A>& sigma) {
     const Address at = address(seed, generation, stream, kind);
     const OutputType type = output_type(out_type);
     const Array center(theta), list(rows), factors(scales), to(out);
@@ -42,7 +46,14 @@ auto perturb(const Backend& backend, const A& theta, const A& rows, const A& sca
     for (const Named& in : {Named{&center, "theta"}, {&factors, "scales"}, {&list, "rows"}}) {
         no_overlap({&to, "out"}, in);
     }
-    return backend.perturb(at, numbers, first, {from, nullptr, nullptr, scale, numbers.count, members, dim, type});
+    Perturb args{from, nullptr, nullptr, scale, numbers.count, members, dim, type};
+    if (sigma) {
+        const Array scales_of_elements(*sigma);
+        args.sigma = floats(scales_of_elements, "sigma");
+        same_length(scales_of_elements.size, "sigma", dim, "theta");
+        no_overlap({&to, "out"}, {&scales_of_elements, "sigma"});
+    }
+    return backend.perturb(at, numbers, first, args);
 }
 
 template <class Backend, class A = typename Backend::Array>
@@ -57,6 +68,26 @@ auto weighted_sum(const Backend& backend, const A& weights, const A& rows, const
     no_overlap({&to, "out"}, {&factors, "weights"});
     no_overlap({&to, "out"}, {&list, "rows"});
     return backend.weighted_sum(at, weighted, first, to.size, sum);
+}
+
+template <class Backend, class A = typename Backend::Array>
+auto weighted_sums(const Backend& backend, const A& weights, const A& square_weights, const A& rows,
+                   const py::handle& seed, const py::handle& generation, const py::handle& stream,
+                   const py::handle& offset, const py::handle& kind, const A& g, const A& h) {
+    const Address at = address(seed, generation, stream, kind);
+    const Array factors(weights), square_factors(square_weights), list(rows), to(g), squares_to(h);
+    const WeightedArray weighted = weighted_array(factors, list);
+    const float* of_squares = floats(square_factors, "square_weights");
+    same_length(square_factors.size, "square_weights", weighted.rows.count, "rows");
+    const std::uint64_t first = checked_offset(offset, to.size);
+    float *sum = writeable_floats(to, "g", to.size), *square_sum = writeable_floats(squares_to, "h", to.size);
+    for (const Named& out : {Named{&to, "g"}, {&squares_to, "h"}}) {
+        for (const Named& in : {Named{&factors, "weights"}, {&square_factors, "square_weights"}, {&list, "rows"}}) {
+            no_overlap(out, in);
+        }
+    }
+    no_overlap({&to, "g"}, {&squares_to, "h"});
+    return backend.weighted_sums(at, weighted, of_squares, first, to.size, sum, square_sum);
 }
 
 // The words of a weighted sum without the transform, on the calling thread: what benchmarks measure it against.
@@ -84,9 +115,12 @@ void register_noise(py::module_& module, Registry& both) {
              py::arg("row"), py::arg("offset"), py::arg("kind"), py::arg("out"));
     both.add("perturb", perturb<Cpu>, perturb<Gpu>, py::arg("theta"), py::arg("rows"), py::arg("scales"),
              py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"),
-             py::arg("out"), py::arg("out_type"));
+             py::arg("out"), py::arg("out_type"), py::arg("sigma").none(true) = py::none());
     both.add("weighted_sum", weighted_sum<Cpu>, weighted_sum<Gpu>, py::arg("weights"), py::arg("rows"), py::arg("seed"),
              py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"), py::arg("out"));
+    both.add_here("weighted_sums", weighted_sums<Cpu>, py::arg("weights"), py::arg("square_weights"), py::arg("rows"),
+                  py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"),
+                  py::arg("g"), py::arg("h"));
     module.def("words_only", words_only, py::arg("row_count"), py::arg("dim"), py::arg("seed"));
 }
 

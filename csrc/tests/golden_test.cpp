@@ -68,12 +68,27 @@ std::vector<float> scales_of(std::istream& line, std::size_t count) {
     return scales;
 }
 
-template <class Noises>
+template <class Noises, class... Sigma>
 std::string perturbed(const Noises& noise, const std::vector<float>& theta, const std::vector<float>& scales,
-                      const std::string& type) {
-    if (type == "float32") return as_text(noise.template perturb<float>(theta, scales, OutputType::float32));
+                      const std::string& type, const Sigma&... sigma) {
+    if (type == "float32") return as_text(noise.template perturb<float>(theta, scales, OutputType::float32, sigma...));
     const OutputType output = type == "float16" ? OutputType::float16 : OutputType::bfloat16;
-    return as_text(noise.template perturb<std::uint16_t>(theta, scales, output));
+    return as_text(noise.template perturb<std::uint16_t>(theta, scales, output, sigma...));
+}
+
+std::vector<float> reversed(const std::vector<float>& values) {
+    return {values.rbegin(), values.rend()};
+}
+
+std::vector<float> magnitudes(std::vector<float> values) {
+    for (float& x : values) x = std::abs(x);
+    return values;
+}
+
+std::vector<float> joined(std::vector<float> a, const std::vector<float>& b, const std::vector<float>& c = {}) {
+    a.insert(a.end(), b.begin(), b.end());
+    a.insert(a.end(), c.begin(), c.end());
+    return a;
 }
 
 std::string philox(std::istream& line) {
@@ -97,18 +112,30 @@ std::string normal(Kind kind, std::istream& line) {
     return as_text(numbers.noise(kind, {numbers.row}).normal());
 }
 
-std::string perturb(const std::string& type, Kind kind, std::istream& line) {
+std::string perturb(const std::string& type, Kind kind, std::istream& line, bool with_sigma = false) {
     const auto numbers = next<Numbers>(line);
     const auto scales = scales_of(line, next<std::size_t>(line));
     std::vector<std::uint32_t> rows(scales.size());
     for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = numbers.row + static_cast<std::uint32_t>(i / 2);
-    return perturbed(numbers.noise(kind, rows), ramps(numbers.dim), scales, type);
+    const Noise noise = numbers.noise(kind, rows);
+    const auto theta = ramps(numbers.dim);
+    if (with_sigma) return perturbed(noise, theta, scales, type, magnitudes(reversed(theta)));
+    return perturbed(noise, theta, scales, type);
 }
 
 std::string weighted_sum(Kind kind, std::istream& line) {
     const auto numbers = next<Numbers>(line);
     const auto count = next<std::size_t>(line);
     return as_text(numbers.noise(kind, rows_from(numbers.row, count)).weighted_sum(ramps(count)));
+}
+
+std::string weighted_sums(std::istream& line) {
+    const Kind kind = kind_of(next<std::string>(line));
+    const auto numbers = next<Numbers>(line);
+    const auto weights = ramps(next<std::size_t>(line));
+    const Sums sums =
+        numbers.noise(kind, rows_from(numbers.row, weights.size())).weighted_sums(weights, reversed(weights));
+    return as_text(joined(sums.g, sums.h));
 }
 
 Tensor tensor(std::istream& line) {
@@ -147,15 +174,9 @@ struct Start {
         noise = numbers.noise(kind, rows_from(numbers.row, count));
         weights = ramps(count);
         theta = ramps(numbers.dim);
-        other.assign(theta.rbegin(), theta.rend());
+        other = reversed(theta);
     }
 };
-
-std::vector<float> joined(std::vector<float> a, const std::vector<float>& b, const std::vector<float>& c = {}) {
-    a.insert(a.end(), b.begin(), b.end());
-    a.insert(a.end(), c.begin(), c.end());
-    return a;
-}
 
 std::string sgd_step(std::istream& line) {
     const Start start(line);
@@ -178,9 +199,8 @@ std::string adam_step(std::istream& line) {
     step.beta1 = narrowed(beta1), step.one_minus_beta1 = narrowed(1.0 - beta1);
     step.beta2 = narrowed(beta2), step.one_minus_beta2 = narrowed(1.0 - beta2);
     step.epsilon = narrowed(eps), step.l2 = narrowed(l2), step.decay = narrowed(1.0 - lr * weight_decay);
-    std::vector<float> v = start.theta;
-    for (float& x : v) x = std::abs(x);
-    const AdamState end = start.noise.adam_step(start.weights, {start.theta, start.other, v}, step);
+    const AdamState end =
+        start.noise.adam_step(start.weights, {start.theta, start.other, magnitudes(start.theta)}, step);
     return as_text(joined(end.theta, end.m, end.v));
 }
 
@@ -192,6 +212,16 @@ std::string clipup_step(std::istream& line) {
     step.l2 = narrowed(l2), step.decay = narrowed(1.0 - step.lr * weight_decay);
     const ClipUpState end = start.noise.clipup_step(start.weights, {start.theta, start.other}, step);
     return as_text(joined(end.theta, end.velocity));
+}
+
+std::string snes_step(std::istream& line) {
+    const Start start(line);
+    double lr, lr_sigma;
+    line >> lr >> lr_sigma;
+    SnesStep step{};
+    step.lr = narrowed(lr), step.half_lr_sigma = narrowed(lr_sigma / 2.0);
+    const SnesState end = start.noise.snes_step(start.weights, {start.theta, magnitudes(start.other)}, step);
+    return as_text(joined(end.theta, end.sigma));
 }
 
 // compute reads a line's inputs and leaves its results unread.
@@ -228,6 +258,13 @@ void check_files() {
     check_file("sgd_step.txt", sgd_step);
     check_file("adam_step.txt", adam_step);
     check_file("clipup_step.txt", clipup_step);
+    if (target.gpu) return;
+    check_file("snes_step.txt", snes_step);
+    check_file("perturb_sigma.txt", [&](std::istream& line) {
+        const auto output = type(line);
+        return perturb(output, kind(line), line, true);
+    });
+    check_file("weighted_sums.txt", weighted_sums);
 }
 
 }  // namespace

@@ -22,6 +22,10 @@ struct Results {
     std::vector<SgdState> sgd;
     AdamState adam;
     std::vector<ClipUpState> clipup;
+    std::vector<float> scaled;
+    std::vector<std::uint16_t> scaled_halves;
+    Sums sums;
+    std::vector<SnesState> snes;
 };
 
 Results results_of(const Noise& noise) {
@@ -39,6 +43,10 @@ Results results_of(const Noise& noise) {
     free.max_speed = 1e9;
     std::vector<float> squares = theta;
     for (float& x : squares) x = x * x;
+    SnesStep snes{};
+    snes.lr = 0.5f, snes.half_lr_sigma = 0.01f;
+    SnesStep limited = snes;
+    limited.half_lr_sigma = 100.0f;
     return {
         noise.rows.empty() ? std::vector<float>{} : noise.normal(),
         noise.perturb<float>(theta, weights, OutputType::float32),
@@ -49,6 +57,10 @@ Results results_of(const Noise& noise) {
          noise.sgd_step(weights, {theta, squares}, nesterov)},
         noise.adam_step(weights, {theta, theta, squares}, adam),
         {noise.clipup_step(weights, {theta, squares}, clipped), noise.clipup_step(weights, {theta, squares}, free)},
+        noise.perturb<float>(theta, weights, OutputType::float32, squares),
+        noise.perturb<std::uint16_t>(theta, weights, OutputType::float16, squares),
+        noise.weighted_sums(weights, {weights.rbegin(), weights.rend()}),
+        {noise.snes_step(weights, {theta, squares}, snes), noise.snes_step(weights, {theta, squares}, limited)},
     };
 }
 
@@ -68,6 +80,15 @@ void check_same(const Results& a, const Results& b, const std::string& where) {
     for (std::size_t i = 0; i < a.clipup.size(); ++i) {
         tests::check_same(a.clipup[i].theta, b.clipup[i].theta, "clipup_step's theta" + where);
         tests::check_same(a.clipup[i].velocity, b.clipup[i].velocity, "clipup_step's velocity" + where);
+    }
+    tests::check_same(a.scaled, b.scaled, "perturb with sigma" + where);
+    tests::check_same(a.scaled_halves, b.scaled_halves, "perturb with sigma to float16" + where);
+    tests::check_same(a.sums.g, b.sums.g, "weighted_sums' g" + where);
+    tests::check_same(a.sum, b.sums.g, "weighted_sums' g, which weighted_sum gives," + where);
+    tests::check_same(a.sums.h, b.sums.h, "weighted_sums' h" + where);
+    for (std::size_t i = 0; i < a.snes.size(); ++i) {
+        tests::check_same(a.snes[i].theta, b.snes[i].theta, "snes_step's theta" + where);
+        tests::check_same(a.snes[i].sigma, b.snes[i].sigma, "snes_step's sigma" + where);
     }
 }
 
@@ -155,8 +176,9 @@ void test_threads() {
 
 int main() {
     using namespace fastes::tests;
-    for (const auto test : {test_golden, test_kernels, test_rounding, test_threads, test_clipup_in_place, test_low_rank,
-                            test_floating_point_environment, test_fork, test_device, test_mlp, test_rollout}) {
+    for (const auto test :
+         {test_golden, test_kernels, test_rounding, test_threads, test_clipup_in_place, test_given_gradients,
+          test_low_rank, test_floating_point_environment, test_fork, test_device, test_mlp, test_rollout}) {
         test();
     }
     std::printf("%d passed, %d failed\n", passed, failed);

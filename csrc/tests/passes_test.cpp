@@ -82,6 +82,48 @@ void test_clipup_in_place() {
     }
 }
 
+// X_apply(weighted_sum) has the bits of X_step.
+void test_given_gradients() {
+    SgdStep sgd{};
+    sgd.lr = 0.01f, sgd.momentum = 0.9f, sgd.l2 = 1e-3f, sgd.decay = 0.999f, sgd.nesterov = true;
+    AdamStep adam{};
+    adam.step = 0.1f, adam.v_scale = 31.6f, adam.epsilon = 1e-8f, adam.l2 = 1e-3f, adam.decay = 0.999f;
+    adam.beta1 = 0.9f, adam.one_minus_beta1 = 0.1f, adam.beta2 = 0.999f, adam.one_minus_beta2 = 0.001f;
+    ClipUpStep clipup{};
+    clipup.lr = 0.15, clipup.momentum = 0.9, clipup.max_speed = 0.3, clipup.l2 = 1e-3f, clipup.decay = 0.999f;
+    for (const auto& isa : isas_usable()) {
+        select_isa(isa);
+        for (const int threads : {1, 7}) {
+            set_num_threads(threads);
+            for (const Kind kind : kinds) {
+                for (const std::size_t dim : {1u, 7u, 17u, 1025u, 4099u, 40'001u}) {
+                    const Noise noise{{3, 0, 1, kind}, rows_from(7, 5), 5, dim};
+                    const auto weights = ramps(5), theta = ramps(dim), uphill = noise.weighted_sum(weights);
+                    std::vector<float> squares = theta;
+                    for (float& x : squares) x *= x;
+                    const std::string where = std::string(" of ") + name_of(kind) + " on " + isa + ", dim " +
+                                              std::to_string(dim) + ", " + std::to_string(threads) + " threads";
+                    for (const auto& momentum : {std::vector<float>{}, squares}) {
+                        const SgdState a = noise.sgd_step(weights, {theta, momentum}, sgd);
+                        const SgdState b = sgd_apply(uphill, {theta, momentum}, sgd);
+                        tests::check_same(a.theta, b.theta, "sgd_apply" + where);
+                        tests::check_same(a.momentum, b.momentum, "momentum of sgd_apply" + where);
+                    }
+                    const AdamState a = noise.adam_step(weights, {theta, theta, squares}, adam);
+                    const AdamState b = adam_apply(uphill, {theta, theta, squares}, adam);
+                    tests::check_same(a.theta, b.theta, "adam_apply" + where);
+                    tests::check_same(a.m, b.m, "m of adam_apply" + where);
+                    tests::check_same(a.v, b.v, "v of adam_apply" + where);
+                    const ClipUpState c = noise.clipup_step(weights, {theta, squares}, clipup);
+                    const ClipUpState d = clipup_apply(uphill, {theta, squares}, clipup);
+                    tests::check_same(c.theta, d.theta, "clipup_sums and clipup_apply" + where);
+                    tests::check_same(c.velocity, d.velocity, "velocity of clipup_apply" + where);
+                }
+            }
+        }
+    }
+}
+
 // Sides around the tiles' 6 rows and 16, 32 or 64 columns and the blocks of 192 rows; rows around a chunk of 64.
 void test_low_rank() {
     const std::size_t sides[] = {1, 5, 6, 7, 15, 16, 17, 33, 64, 65};

@@ -148,6 +148,14 @@ struct ClipUpState {
     std::vector<float> theta, velocity;
 };
 
+struct SnesState {
+    std::vector<float> theta, sigma;
+};
+
+struct Sums {
+    std::vector<float> g, h;
+};
+
 inline std::vector<RowKey> row_keys(const Address& address, const std::vector<std::uint32_t>& rows) {
     std::vector<RowKey> keys(rows.size());
     kernels().row_keys(address, rows.data(), rows.size(), keys.data());
@@ -173,11 +181,14 @@ struct Noise {
     }
 
     template <class T>
-    std::vector<T> perturb(const std::vector<float>& theta, const std::vector<float>& scales, OutputType type) const {
-        Guarded<float> center(theta);
+    std::vector<T> perturb(const std::vector<float>& theta, const std::vector<float>& scales, OutputType type,
+                           const std::vector<float>& sigma = {}) const {
+        Guarded<float> center(theta), each(sigma);
         Guarded<T> out(rows.size() * dim);
         const auto key = keys();
-        const Perturb args{center.data(), rows.data(), key.data(), scales.data(), rows.size(), out.data(), dim, type};
+        const Perturb args{center.data(), rows.data(), key.data(),
+                           scales.data(), rows.size(), out.data(),
+                           dim,           type,        sigma.empty() ? nullptr : each.data()};
         if (target.gpu) {
             carry_out(device::perturb(*target.gpu, address, DeviceRows(rows).view(), offset, args));
             return out.values();
@@ -200,7 +211,27 @@ struct Noise {
         return out.values();
     }
 
+    Sums weighted_sums(const std::vector<float>& weights, const std::vector<float>& square_weights) const {
+        Guarded<float> g(dim), h(dim);
+        const auto key = keys();
+        const WeightedRows weighted{key.data(), weights.data(), rows.size()};
+        spread([&](const Span& span) {
+            kernels().weighted_sums(address, weighted, square_weights.data(), span, g.data(), h.data());
+        });
+        return {g.values(), h.values()};
+    }
+
     // `step` holds the numbers; its pointers are set here. In place, as a long run would do it.
+    SnesState snes_step(const std::vector<float>& weights, const SnesState& state, SnesStep step) const {
+        Guarded<float> theta(state.theta), sigma(state.sigma);
+        step.theta_in = step.theta_out = theta.data();
+        step.sigma_in = step.sigma_out = sigma.data();
+        const auto key = keys();
+        const WeightedRows weighted{key.data(), weights.data(), rows.size()};
+        spread([&](const Span& span) { kernels().snes_step(address, weighted, span, step); });
+        return {theta.values(), sigma.values()};
+    }
+
     SgdState sgd_step(const std::vector<float>& weights, const SgdState& state, SgdStep step) const {
         Guarded<float> theta(state.theta), momentum(state.momentum);
         step.theta_in = step.theta_out = theta.data();
@@ -255,6 +286,41 @@ private:
     }
 };
 
+// Steps along a gradient that is there: a weighted sum's, so that they must be the fused steps.
+template <class Body>
+void for_elements(std::size_t dim, const Body& body) {
+    for_spans(0, dim, static_cast<double>(dim), body);
+}
+
+inline SgdState sgd_apply(const std::vector<float>& uphill, const SgdState& state, SgdStep step) {
+    Guarded<float> gradient(uphill), theta(state.theta), momentum(state.momentum);
+    step.theta_in = step.theta_out = theta.data();
+    if (!state.momentum.empty()) step.momentum_in = step.momentum_out = momentum.data();
+    for_elements(uphill.size(), [&](const Span& span) { kernels().sgd_apply(gradient.data(), span, step); });
+    return {theta.values(), momentum.values()};
+}
+
+inline AdamState adam_apply(const std::vector<float>& uphill, const AdamState& state, AdamStep step) {
+    Guarded<float> gradient(uphill), theta(state.theta), m(state.m), v(state.v);
+    step.theta_in = step.theta_out = theta.data();
+    step.m_in = step.m_out = m.data();
+    step.v_in = step.v_out = v.data();
+    for_elements(uphill.size(), [&](const Span& span) { kernels().adam_apply(gradient.data(), span, step); });
+    return {theta.values(), m.values(), v.values()};
+}
+
+inline ClipUpState clipup_apply(const std::vector<float>& uphill, const ClipUpState& state, ClipUpStep step) {
+    Guarded<float> gradient(uphill), theta(state.theta), velocity(state.velocity);
+    std::vector<double> sums(3 * clipup_blocks(uphill.size()));
+    step.theta_in = step.theta_out = theta.data();
+    step.velocity_in = step.velocity_out = velocity.data();
+    step.gradient = gradient.data();
+    step.sums = sums.data();
+    for_elements(uphill.size(), [&](const Span& span) { kernels().clipup_sums(gradient.data(), span, step); });
+    fastes::clipup_apply(uphill.size(), clipup_blocks(uphill.size()), step);
+    return {theta.values(), velocity.values()};
+}
+
 // `count` rows from `first`, modulo 2^32.
 inline std::vector<std::uint32_t> rows_from(std::uint32_t first, std::size_t count) {
     std::vector<std::uint32_t> rows(count);
@@ -267,6 +333,7 @@ void test_kernels();
 void test_rounding();
 void test_threads();
 void test_clipup_in_place();
+void test_given_gradients();
 void test_low_rank();
 void test_floating_point_environment();
 void test_fork();

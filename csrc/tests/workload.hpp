@@ -40,6 +40,7 @@ public:
         adam_.beta1 = 0.9f, adam_.one_minus_beta1 = 0.1f, adam_.beta2 = 0.999f, adam_.one_minus_beta2 = 0.001f;
         clipup_.lr = 0.15 * unit, clipup_.momentum = 0.9, clipup_.max_speed = 100.0 * unit;
         clipup_.l2 = 1e-3f, clipup_.decay = 0.999f;
+        snes_.lr = 0.5f, snes_.half_lr_sigma = 0x1p-12f / unit;
     }
 
     std::uint64_t digest() const {
@@ -48,7 +49,10 @@ public:
         digest.add(noise.perturb<float>(theta, weights, OutputType::float32));
         digest.add(noise.perturb<std::uint16_t>(theta, weights, OutputType::float16));
         digest.add(noise.perturb<std::uint16_t>(theta, weights, OutputType::bfloat16));
+        digest.add(noise.perturb<float>(theta, weights, OutputType::float32, moments_));
         digest.add(noise.weighted_sum(weights));
+        const Sums sums = noise.weighted_sums(weights, weights);
+        digest.add(sums.g), digest.add(sums.h);
         add_optimizers(digest);
         add_low_rank(digest);
         return digest.value();
@@ -62,6 +66,12 @@ private:
         digest.add(adapted.theta), digest.add(adapted.m), digest.add(adapted.v);
         const ClipUpState clipped = noise.clipup_step(weights, {theta, moments_}, clipup_);
         digest.add(clipped.theta), digest.add(clipped.velocity);
+        const SnesState searched = noise.snes_step(weights, {theta, moments_}, snes_);
+        digest.add(searched.theta), digest.add(searched.sigma);
+        const auto uphill = noise.weighted_sum(weights);
+        digest.add(sgd_apply(uphill, {theta, moments_}, sgd_).theta);
+        digest.add(adam_apply(uphill, {theta, theta, moments_}, adam_).v);
+        digest.add(clipup_apply(uphill, {theta, moments_}, clipup_).velocity);
     }
 
     void add_low_rank(Digest& digest) const {
@@ -78,6 +88,7 @@ private:
     SgdStep sgd_{};
     AdamStep adam_{};
     ClipUpStep clipup_{};
+    SnesStep snes_{};
 };
 
 }  // namespace fastes::tests

@@ -11,7 +11,7 @@ from fastes import kernels
 from fastes.algorithms import PGPE, SNES, Algorithm, OpenAIES
 from fastes.algorithms.snes import SigmaState, authors_rate
 from fastes.messages import Evaluations
-from fastes.optim import SGD, Adam
+from fastes.optim import SGD, Adam, ClipUp
 from fastes.shaping import centered_ranks, nes_utilities
 from fastes.testing import sphere, trained
 
@@ -19,8 +19,8 @@ DIM, PAIRS = 9, 6
 FITNESS = np.array([3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8], np.float32)
 
 
-def noise(kind: str = "normal") -> np.ndarray:
-    return np.array([kernels.normal(DIM, seed=7, row=pair, kind=kind) for pair in range(PAIRS)], np.float64)
+def noise(rows: int, kind: str = "normal") -> np.ndarray:
+    return np.array([kernels.normal(DIM, seed=7, row=row, kind=kind) for row in range(rows)], np.float64)
 
 
 def begun(algorithm: Algorithm) -> SigmaState:
@@ -32,17 +32,17 @@ def begun(algorithm: Algorithm) -> SigmaState:
 @pytest.mark.parametrize("kind", ["normal", "normal8"])
 def test_the_update_of_snes(kind: str) -> None:
     algorithm = SNES(population=2 * PAIRS, sigma=0.5, lr=0.7, lr_sigma=0.3, noise=kind)
-    state, s, u = begun(algorithm), noise(kind), nes_utilities(FITNESS).astype(np.float64)
+    state, s, u = begun(algorithm), noise(2 * PAIRS, kind), nes_utilities(FITNESS).astype(np.float64)
     after, _ = algorithm.tell(state, Evaluations(0, FITNESS))
     assert isinstance(after, SigmaState)
-    np.testing.assert_allclose(after.theta, state.theta + 0.7 * 0.5 * ((u[0::2] - u[1::2]) @ s), atol=1e-6)
-    np.testing.assert_allclose(after.sigma, 0.5 * np.exp(0.15 * ((u[0::2] + u[1::2]) @ (s * s - 1))), rtol=1e-6)
+    np.testing.assert_allclose(after.theta, state.theta + 0.7 * 0.5 * (u @ s), atol=1e-6)
+    np.testing.assert_allclose(after.sigma, 0.5 * np.exp(0.15 * (u @ (s * s - 1))), rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["normal", "normal8"])
 def test_the_update_of_pgpe(kind: str) -> None:
     algorithm = PGPE(population=2 * PAIRS, sigma=0.5, lr_sigma=0.2, max_change=0.9, noise=kind, optimizer=SGD(lr=0.7))
-    state, s, w = begun(algorithm), noise(kind), centered_ranks(FITNESS).astype(np.float64)
+    state, s, w = begun(algorithm), noise(PAIRS, kind), centered_ranks(FITNESS).astype(np.float64)
     after, _ = algorithm.tell(state, Evaluations(0, FITNESS))
     assert isinstance(after, SigmaState)
     g = 0.5 * ((w[0::2] - w[1::2]) / 2 @ s) / PAIRS
@@ -81,12 +81,21 @@ def test_members_have_the_sigma_of_each_parameter() -> None:
     state = begun(algorithm)
     state = SigmaState(7, 0, state.theta, state.optimizer, sigma=np.arange(1, DIM + 1, dtype=np.float32))
     members = algorithm.ask(state).materialize()
-    expected = state.theta + state.sigma * noise()[1]
-    np.testing.assert_allclose(members[2], expected, rtol=1e-6)
-    np.testing.assert_allclose(members[3], 2 * state.theta - expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(members, state.theta + state.sigma * noise(4), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("algorithm", [PGPE(population=32, sigma=0.3), SNES(population=32, sigma=0.3)])
+def test_members_of_pgpe_are_pairs() -> None:
+    algorithm = PGPE(population=4)
+    state = begun(algorithm)
+    state = SigmaState(7, 0, state.theta, state.optimizer, sigma=np.arange(1, DIM + 1, dtype=np.float32))
+    members, step = algorithm.ask(state).materialize(), state.sigma * noise(2)
+    expected = [state.theta + sign * step[pair] for pair in (0, 1) for sign in (1, -1)]
+    np.testing.assert_allclose(members, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "algorithm", [PGPE(population=32, sigma=0.3, optimizer=ClipUp(lr=0.01)), SNES(population=32, sigma=0.3)]
+)
 @pytest.mark.parametrize("seed", range(3))
 def test_sigma_follows_the_scales_of_the_function(algorithm: Algorithm, seed: int) -> None:
     """Of -sum c_i x_i^2, the steeper an axis, the smaller its sigma in the end."""
@@ -95,7 +104,7 @@ def test_sigma_follows_the_scales_of_the_function(algorithm: Algorithm, seed: in
     def bowl(members: np.ndarray) -> np.ndarray:
         return -np.sum(steepness * members.astype(np.float64) ** 2, axis=1).astype(np.float32)
 
-    state, _ = trained(algorithm, algorithm.init(np.ones(2, np.float32), seed), 150, bowl)
+    state, _ = trained(algorithm, algorithm.init(np.ones(2, np.float32), seed), 250, bowl)
     assert isinstance(state, SigmaState)
     assert bowl(state.theta[np.newaxis])[0] > -1.0
     assert state.sigma[1] < state.sigma[0]
@@ -118,7 +127,7 @@ def test_the_authors_rate() -> None:
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"population": 5}, "population must be even"),
+        ({"population": 1}, "population must be"),
         ({"noise": "rademacher"}, "noise must be one of normal, normal8, not 'rademacher'"),
         ({"noise": "low_rank"}, "noise must be one of normal, normal8, not 'low_rank'"),
         ({"lr_sigma": -0.1}, "lr_sigma must"),

@@ -41,6 +41,10 @@ for isa, kind, threads in itertools.product(kernels.info()["isas_usable"], kerne
             lr=1e-38, eps=1e-41, beta_powers=(0.9, 0.999), **address,
         ),
         *kernels.clipup_step(subnormals, subnormals.copy(), weights, rows, lr=1e-40, max_speed=1e-39, **address),
+        kernels.perturb(subnormals, rows, np.ones(65, np.float32), sigma=subnormals, **address),
+        *kernels.weighted_sums(weights, weights, rows, 5000, **address),
+        *kernels.snes_step(subnormals, 1 - subnormals, weights, rows, lr=1.0, lr_sigma=2.0**126, **address),
+        kernels.sgd_apply(subnormals, None, subnormals.copy(), lr=0.5, l2=0.25)[0],
         kernels.low_rank_perturb(subnormals.reshape(50, 100), 2, rows, subnormals[-65:], **address),
         kernels.low_rank_sum(weights, rows, (50, 100), 2, **address),
     ]

@@ -104,11 +104,12 @@ def normal(columns: list[str], kind: str = "normal") -> str:
     return bits(kernels.normal(int(columns.pop(0)), kind=kind, **at))
 
 
-def perturb(columns: list[str], type_: str, kind: str = "normal") -> str:
+def perturb(columns: list[str], type_: str, kind: str = "normal", *, with_sigma: bool = False) -> str:
     at = address(columns)
     row, dim, count = at.pop("row"), int(columns.pop(0)), int(columns.pop(0))
     out, scales = empty(type_, count, dim), scales_from(columns.pop(0), count)
-    kernels.perturb(ramp(dim), rows_from(row, np.arange(count) // 2), scales, **at, kind=kind, out=out)
+    sigma = np.abs(ramp(dim)[::-1]) if with_sigma else None
+    kernels.perturb(ramp(dim), rows_from(row, np.arange(count) // 2), scales, **at, kind=kind, sigma=sigma, out=out)
     return bits(integers(out))
 
 
@@ -116,6 +117,14 @@ def weighted_sum(columns: list[str], kind: str = "normal") -> str:
     at = address(columns)
     row, dim, count = at.pop("row"), int(columns.pop(0)), int(columns.pop(0))
     return bits(kernels.weighted_sum(ramp(count), rows_from(row, np.arange(count)), dim, kind=kind, **at))
+
+
+def weighted_sums(columns: list[str]) -> str:
+    kind = columns.pop(0)
+    at = address(columns)
+    row, dim, count = at.pop("row"), int(columns.pop(0)), int(columns.pop(0))
+    weights, rows = ramp(count), rows_from(row, np.arange(count))
+    return bits(*kernels.weighted_sums(weights, weights[::-1].copy(), rows, dim, kind=kind, **at))
 
 
 def tensor(columns: list[str]) -> tuple[int, int, int, UInt32Array, dict[str, Any]]:
@@ -178,6 +187,11 @@ def clipup_step(columns: list[str]) -> str:
     return bits(*kernels.clipup_step(theta, velocity, weights, rows, **settings, **at))
 
 
+def snes_step(columns: list[str]) -> str:
+    theta, sigma, weights, rows, settings, at = step_arguments(columns, "lr lr_sigma")
+    return bits(*kernels.snes_step(theta, np.abs(sigma), weights, rows, **settings, **at))
+
+
 FILES: dict[str, Callable[[list[str]], str]] = {
     "normal": normal,
     "perturb": lambda columns: perturb(columns, columns.pop(0)),
@@ -185,12 +199,15 @@ FILES: dict[str, Callable[[list[str]], str]] = {
     "kinds_normal": lambda columns: normal(columns, columns.pop(0)),
     "kinds_perturb": lambda columns: perturb(columns, columns.pop(0), columns.pop(0)),
     "kinds_weighted_sum": lambda columns: weighted_sum(columns, columns.pop(0)),
+    "perturb_sigma": lambda columns: perturb(columns, columns.pop(0), columns.pop(0), with_sigma=True),
+    "weighted_sums": weighted_sums,
     "low_rank_factors": low_rank_factors,
     "low_rank_perturb": low_rank_perturb,
     "low_rank_sum": low_rank_sum,
     "sgd_step": sgd_step,
     "adam_step": adam_step,
     "clipup_step": clipup_step,
+    "snes_step": snes_step,
 }
 
 

@@ -5,32 +5,19 @@
 
 #include <cstdint>
 
+#include "fastes/exponential.hpp"
 #include "fastes/mlp_shape.hpp"
 #include "fastes/target.hpp"
 
 namespace fastes {
 inline namespace FASTES_ISA {
 
-// The smaller of x and a limit, the larger.
-template <class V>
-[[gnu::always_inline]] inline typename V::f32 at_most(typename V::f32 x, float limit) {
-    return V::choose_negative(V::add(x, V::set(-limit)), x, V::set(limit));
-}
-template <class V>
-[[gnu::always_inline]] inline typename V::f32 at_least(typename V::f32 x, float limit) {
-    return V::choose_negative(V::add(x, V::set(-limit)), V::set(limit), x);
-}
-
-// exp(x) - 1 for x in [-87, 88]: x = n log 2 + r, |r| <= log(2) / 2, and 2^n ((exp(r) - 1) + 1) - 1. The sum with
-// 1.5 2^23 rounds to a whole number, and leaves n + 127 in the lower bits, which are an exponent when shifted.
+// exp(x) - 1 for x in [-87, 88]: 2^n ((exp(r) - 1) + 1) - 1.
 template <class V>
 [[gnu::always_inline]] inline typename V::f32 exp_minus_one(typename V::f32 x) {
     using f32 = typename V::f32;
-    constexpr float whole = 12582912.0f + 127.0f;
-    const f32 shifted = V::fma(x, V::set(0x1.715476p0f), V::set(whole));
-    const f32 n = V::add(shifted, V::set(-whole));
-    f32 r = V::fma(n, V::set(-0x1.62e4p-1f), x);  // log 2 in two parts, the product with the first exact
-    r = V::fma(n, V::set(-0x1.7f7d1cp-20f), r);
+    f32 r;
+    const f32 scale = power_of_two<V>(x, r);
     // Taylor's series to r^7: the rest is below 2^-27 of the sum.
     f32 p = V::fma(r, V::set(1.0f / 5040.0f), V::set(1.0f / 720.0f));
     p = V::fma(p, r, V::set(1.0f / 120.0f));
@@ -38,7 +25,6 @@ template <class V>
     p = V::fma(p, r, V::set(1.0f / 6.0f));
     p = V::fma(p, r, V::set(0.5f));
     p = V::fma(p, V::mul(r, r), r);
-    const f32 scale = V::floats_of(V::template shift_left<23>(V::words_of(shifted)));
     return V::fma(scale, p, V::add(scale, V::set(-1.0f)));
 }
 

@@ -22,6 +22,7 @@ struct Perturb {
     void* out;                  // [K, D]
     std::uint64_t stride;       // D
     OutputType type;
+    const float* sigma = nullptr;  // [D], or none: 1
 };
 
 // A block of a sum of low-rank perturbations, which stays in the second cache while its chunks are added.
@@ -54,20 +55,28 @@ struct KernelTable {
     void (*fill)(const Address&, const RowKey&, const Span&, float* out);
     void (*perturb)(const Address&, const Perturb&, const Span&);
     void (*weighted_sum)(const Address&, const WeightedRows&, const Span&, float* out);
+    void (*weighted_sums)(const Address&, const WeightedRows&, const float* square_weights, const Span&, float* g,
+                          float* h);
     void (*sgd_step)(const Address&, const WeightedRows&, const Span&, const SgdStep&);
     void (*adam_step)(const Address&, const WeightedRows&, const Span&, const AdamStep&);
+    void (*snes_step)(const Address&, const WeightedRows&, const Span&, const SnesStep&);
     void (*clipup_gradient)(const Address&, const WeightedRows&, const Span&, const ClipUpStep&);
     void (*clipup_scales)(std::uint64_t blocks, ClipUpStep&);
     void (*clipup_apply)(const Span&, const ClipUpStep&);
+    // Steps along a gradient that is there: uphill, as a weighted sum is.
+    void (*sgd_apply)(const float* gradient, const Span&, const SgdStep&);
+    void (*adam_apply)(const float* gradient, const Span&, const AdamStep&);
+    void (*clipup_sums)(const float* gradient, const Span&, const ClipUpStep&);
     void (*low_rank_perturb)(const LowRankMember&);
     void (*low_rank_add)(const LowRankBlock&);
     // packed: shape's packed_floats() in all. One member each.
     void (*mlp_pack)(const MlpShape&, const float* theta, float* packed);
     void (*mlp_forward)(const MlpShape&, const float* packed, std::size_t rows, const float* x, float* out,
                         float* scratch);
-    // The two halves of the transform by themselves, for the tests that go through all 2^32 words.
+    // The two halves of the transform and the exponential by themselves, for the tests that go through all floats.
     void (*radius)(const std::uint32_t* words, std::size_t count, float* out);
     void (*direction)(const std::uint32_t* words, std::size_t count, float* first, float* second);
+    void (*exponential)(const float* x, std::size_t count, float* out);
     // Ceiling of what any transform could reach: the words of a weighted sum, folded by exclusive or.
     void (*words_only)(const Address&, const WeightedRows&, const Span&, std::uint32_t* out);
 };

@@ -134,6 +134,9 @@ struct Normal {
         }
     };
 
+    template <int G>
+    using SquareTotals = Totals<G>;
+
     // One chain of fused multiply-adds from +0. The words of the next row are made beside the normals of this one: the
     // first is bound by integer products, the second by fused multiply-adds. A function by itself, so that its code
     // does not depend on who calls it.
@@ -165,6 +168,38 @@ struct Normal {
         add_row(rows.weights[rows.count - 1], next);
         for (int g = 0; g < G; ++g) {
             for (int k = 0; k < 4; ++k) totals.sum[g][k] = V::add(totals.sum[g][k], sum[g][k]);
+        }
+    }
+
+    // The same, and beside it the chain of squares less 1.
+    template <int G>
+    [[gnu::noinline]] static void add_chunk_and_squares(const BlockKeys<V>* blocks, const WeightedRows& rows,
+                                                        const float* square_weights, const RoundKeys& keys,
+                                                        Totals<G>& totals, SquareTotals<G>& squares) {
+        static_assert(G == 1);
+        f32 sum[4], square_sum[4];
+        for (int k = 0; k < 4; ++k) sum[k] = square_sum[k] = V::set(0.0f);
+        const auto add_row = [&](std::size_t row, const typename V::u32(*words)[4]) __attribute__((always_inline)) {
+            const f32 weight = V::set(rows.weights[row]), square_weight = V::set(square_weights[row]);
+            f32 z[4];
+            normals<V>(words[0], z);
+            for (int k = 0; k < 4; ++k) {
+                sum[k] = V::fma(weight, z[k], sum[k]);
+                square_sum[k] = V::fma(square_weight, V::fma(z[k], z[k], V::set(-1.0f)), square_sum[k]);
+            }
+        };
+        typename V::u32 next[1][4];
+        philox_words<V, 1>(blocks, rows.keys[0], keys, next);
+        for (std::size_t row = 1; row < rows.count; ++row) {
+            typename V::u32 words[1][4];
+            for (int k = 0; k < 4; ++k) words[0][k] = next[0][k];
+            philox_words<V, 1>(blocks, rows.keys[row], keys, next);
+            add_row(row - 1, words);
+        }
+        add_row(rows.count - 1, next);
+        for (int k = 0; k < 4; ++k) {
+            totals.sum[0][k] = V::add(totals.sum[0][k], sum[k]);
+            squares.sum[0][k] = V::add(squares.sum[0][k], square_sum[k]);
         }
     }
 };

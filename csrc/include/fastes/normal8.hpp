@@ -59,6 +59,9 @@ struct Normal8 {
         }
     };
 
+    template <int G>
+    using SquareTotals = Totals<G>;
+
     // One chain of fused multiply-adds from +0, of weights that the step is multiplied into. First the words of all
     // rows, then the chains, those of two words at a time.
     template <int G>
@@ -67,9 +70,7 @@ struct Normal8 {
         static_assert(G == 1);
         u32 words[chunk_rows][4];
         float weights[chunk_rows];
-        std::size_t made = 0;
-        for (; made + 2 <= rows.count; made += 2) philox_rows<V, 2>(*blocks, rows.keys + made, keys, words + made);
-        if (made < rows.count) philox_rows<V, 1>(*blocks, rows.keys + made, keys, words + made);
+        make_words(*blocks, rows, keys, words);
         for (std::size_t row = 0; row < rows.count; ++row) weights[row] = rows.weights[row] * step;
         for (int k = 0; k < 4; k += 2) {
             f32 sum[2][4];
@@ -89,6 +90,44 @@ struct Normal8 {
                 totals.sum[k + 1][p] = V::add(totals.sum[k + 1][p], sum[1][p]);
             }
         }
+    }
+
+    // A word at a time: two chains for each of its bytes. The squares of levels are exact.
+    template <int G>
+    [[gnu::noinline]] static void add_chunk_and_squares(const BlockKeys<V>* blocks, const WeightedRows& rows,
+                                                        const float* square_weights, const RoundKeys& keys,
+                                                        Totals<G>& totals, SquareTotals<G>& squares) {
+        static_assert(G == 1);
+        u32 words[chunk_rows][4];
+        float weights[chunk_rows];
+        make_words(*blocks, rows, keys, words);
+        for (std::size_t row = 0; row < rows.count; ++row) weights[row] = rows.weights[row] * step;
+        for (int k = 0; k < 4; ++k) {
+            f32 sum[4], square_sum[4];
+            for (int p = 0; p < 4; ++p) sum[p] = square_sum[p] = V::set(0.0f);
+            for (std::size_t row = 0; row < rows.count; ++row) {
+                const f32 weight = V::set(weights[row]), square_weight = V::set(square_weights[row]);
+                f32 z[4];
+                V::level_floats(words[row][k], z);
+                for (int p = 0; p < 4; ++p) {
+                    sum[p] = V::fma(weight, z[p], sum[p]);
+                    const f32 square = V::fma(V::mul(z[p], V::set(step * step)), z[p], V::set(-1.0f));
+                    square_sum[p] = V::fma(square_weight, square, square_sum[p]);
+                }
+            }
+            for (int p = 0; p < 4; ++p) {
+                totals.sum[k][p] = V::add(totals.sum[k][p], sum[p]);
+                squares.sum[k][p] = V::add(squares.sum[k][p], square_sum[p]);
+            }
+        }
+    }
+
+private:
+    [[gnu::always_inline]] static void make_words(const BlockKeys<V>& block, const WeightedRows& rows,
+                                                  const RoundKeys& keys, u32 (*words)[4]) {
+        std::size_t made = 0;
+        for (; made + 2 <= rows.count; made += 2) philox_rows<V, 2>(block, rows.keys + made, keys, words + made);
+        if (made < rows.count) philox_rows<V, 1>(block, rows.keys + made, keys, words + made);
     }
 };
 

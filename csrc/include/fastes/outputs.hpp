@@ -35,12 +35,29 @@ struct PerturbRow {
 
     template <class V>
     FASTES_CALLABLE void operator()(std::int64_t position, typename V::f32 epsilon) const {
-        const auto perturbed = V::fma(V::set(scale), epsilon, V::load(theta + position));
+        store<V>(position, V::set(scale), epsilon);
+    }
+
+    template <class V>
+    FASTES_CALLABLE void store(std::int64_t position, typename V::f32 own_scale, typename V::f32 epsilon) const {
+        const auto perturbed = V::fma(own_scale, epsilon, V::load(theta + position));
         if constexpr (past_caches) {
             V::stream(out + position, perturbed);
         } else {
             V::store(out + position, perturbed);
         }
+    }
+};
+
+// With a sigma for each element, which the scale is multiplied by.
+template <class T, bool past_caches>
+struct PerturbRowEach {
+    PerturbRow<T, past_caches> row;
+    const float* sigma;
+
+    template <class V>
+    FASTES_CALLABLE void operator()(std::int64_t position, typename V::f32 epsilon) const {
+        row.template store<V>(position, V::mul(V::set(row.scale), V::load(sigma + position)), epsilon);
     }
 };
 

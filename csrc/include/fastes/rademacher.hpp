@@ -62,6 +62,15 @@ struct Rademacher {
         }
     };
 
+    // The square of a sign is 1, whatever its weight is.
+    template <int G>
+    struct SquareTotals {
+        struct Zeros {
+            f32 vector(int) const { return V::set(0.0f); }
+        };
+        Zeros group(int) const { return {}; }
+    };
+
     // (+-w0 +- w1) + (+-w2 +- w3) for every four bits, that of the first row lowest.
     static void make_table(const float* weights, std::size_t count, float* table) {
         float w[quad] = {};
@@ -124,6 +133,12 @@ struct Rademacher {
                 for (int j = 0; j < 8; ++j) totals.sum[k][j][p] = V::add(totals.sum[k][j][p], sum[j]);
             }
         }
+    }
+
+    template <int G>
+    static void add_chunk_and_squares(const BlockKeys<V>* blocks, const WeightedRows& rows, const float*,
+                                      const RoundKeys& keys, Totals<G>& totals, SquareTotals<G>&) {
+        add_chunk<G>(blocks, rows, keys, totals);
     }
 };
 

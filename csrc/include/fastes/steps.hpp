@@ -23,6 +23,13 @@ struct AdamStep {
     float epsilon, l2, decay;
 };
 
+// One step of separable NES.
+struct SnesStep {
+    const float *theta_in, *sigma_in;
+    float *theta_out, *sigma_out;
+    float lr, half_lr_sigma;
+};
+
 // ClipUp goes over the parameters twice: the gradient with its sums, then, with what the sums give, the step.
 struct ClipUpStep {
     const float *theta_in, *velocity_in;

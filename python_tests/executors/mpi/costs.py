@@ -68,7 +68,7 @@ def main() -> None:
             else:
                 while (message := world().told(None))[:1] != END:
                     if message[:1] == THETA:
-                        theta.receive(int(message[1:]))
+                        theta.receive(*map(int, message[1:].split()))
                     else:
                         assert message[:1] == STEP
                         shard.take(Step.unpacked(message[1:]))

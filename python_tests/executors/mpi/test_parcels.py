@@ -17,8 +17,8 @@ from fastes.executors.mpi.parcels import (
     unpacked_results,
 )
 from fastes.executors.mpi.step import Step
-from fastes.messages import UnitResult
-from fastes.noise import Generation
+from fastes.messages import Transitions, UnitResult
+from fastes.noise import Generation, Perturbation
 
 ODD = np.array([-0.0, np.nan, np.inf, 1e-45], np.float32)  # what sums and text lose
 
@@ -49,9 +49,25 @@ def same(a: object, b: object) -> None:
 def test_a_generation(conditions: Conditions) -> None:
     theta = np.ones(3, np.float32)
     rows, scales = np.array([0, 2**32 - 1], np.uint32), np.array([-0.0, 1e-45], np.float32)
-    sent = Generation(2**64 - 1, 2**32 - 1, theta, rows, scales, "normal8", 6, conditions)
-    got = unpacked_generation(packed_generation(sent), theta)
-    assert got.theta is theta
+    sent = Generation(2**64 - 1, 2**32 - 1, theta, rows, scales, Perturbation("normal8"), 6, conditions)
+    got = unpacked_generation(packed_generation(sent), theta, 3)
+    assert np.shares_memory(got.theta, theta)
+    same(sent, got)
+
+
+def test_a_generation_of_many_parts() -> None:
+    memory = np.arange(20, dtype=np.float32)  # three centres of 5, and sigma
+    rows, scales = np.array([3, 4], np.uint32), np.array([1.0, -1.0], np.float32)
+    noise = Perturbation("rademacher", 3, 2, ((0, 2, 2),))
+    sent = Generation(
+        *(1, 2, memory[:15].reshape(3, 5), rows, scales, noise),
+        centers=np.array([2, 0], np.uint32),
+        sigma=memory[15:],
+        drawn=1,
+        trials=np.array([0, 7], np.uint32),
+    )
+    got = unpacked_generation(packed_generation(sent), memory, 5)
+    assert np.shares_memory(got.theta, memory)
     same(sent, got)
 
 
@@ -66,6 +82,7 @@ def test_results() -> None:
         np.array([[1.0, np.nan], [-0.0, 3.0]], np.float32),
         {"b.count": np.array([1.0, np.nan]), "ä": np.array([-0.0, 2.0])},
         {9: 'raised ValueError: "ü"'},
+        Transitions(np.array([[1.0, -0.0, 2.5, 3.0, 0.0], [4.0, 1.0, -2.5, 5.0, 1.0]], np.float32), 1, 1),
     )
     nothing = UnitResult(4, 4, ODD[:1], np.array([7], np.uint32), behaviours=np.empty((1, 0), np.float32))
     sent = [plain, whole, nothing]

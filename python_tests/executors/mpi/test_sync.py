@@ -79,6 +79,9 @@ class Timed(Optimizer):
             self.nodes.held = theta
         return theta, state
 
+    def apply(self, theta: Float32Array, state: OptimizerState, gradient: Float32Array) -> Any:
+        raise NotImplementedError
+
 
 @pytest.mark.parametrize(("dim", "sampled", "times"), [(2**20, 2**20, 1), (2**24, 2**22, 4)])
 def test_what_is_measured(dim: int, sampled: int, times: int) -> None:

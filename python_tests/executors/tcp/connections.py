@@ -42,7 +42,7 @@ from fastes.executors.tcp.wire import (
 
 TOKEN = Token.parse("00112233445566778899aabbccddeeff", "a test")
 OTHER_TOKEN = Token.parse("ffeeddccbbaa99887766554433221100", "a test")
-NUMBERS = RunNumbers(members=6, unit_size=4, dim=3, observation=2, behaviour=2)
+NUMBERS = RunNumbers(members=6, unit_size=4, dim=3, observation=2, behaviour=2, transition=(2, 1))
 TABLES: dict[str, dict[str, Any]] = {
     "problem": {"kind": "mymodule:make", "size": 0.1},
     "policy": {"kind": "mlp", "hidden": [4, 4]},
@@ -72,6 +72,7 @@ SETUP = Setup(
     dim=3,
     observation=2,
     behaviour=2,
+    transition=(2, 1),
     path="native",
     **{name: written_table(table) for name, table in TABLES.items()},
 )
@@ -100,7 +101,7 @@ EXAMPLES: list[Message] = [
     SnapshotEnd(7),
     Commit(6, BEFORE, bytes(24), bytes(24), SUMS, bytes(48)),
     Lease(7, 1),
-    Result(7, 0, bytes(16), bytes(16), AFTER, SUMS, bytes(32), {"x": bytes(32)}, {2: "raised ValueError: no"}),
+    Result(7, 0, bytes(16), bytes(16), AFTER, SUMS, bytes(32), {"x": bytes(32)}, {2: "raised ValueError: no"}, b""),
     Returned(7, [0, 1]),
     Failed(7, 1, "ProblemError", "no environment", "Traceback"),
     Revoke(7, 1),

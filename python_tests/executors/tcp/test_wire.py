@@ -43,7 +43,7 @@ from fastes.executors.tcp.wire import (
     packed,
     unpacked,
 )
-from fastes.messages import Evaluations, UnitResult
+from fastes.messages import Evaluations, Transitions, UnitResult
 from fastes.optim import Adam
 
 GOLDEN = Path(__file__).parent / "frames.txt"
@@ -189,6 +189,8 @@ class TestResults:
             ({"behaviours": bytes(15)}, "behaviours have 15 bytes"),
             ({"behaviours": bytes(48)}, "behaviours have 48 bytes, not 16 times a number up to 2"),
             ({"statistics": {"x": bytes(24)}}, "statistic 'x' has 24 bytes, not 32"),
+            ({"transitions": bytes(32)}, "transitions have 32 bytes, not 28 for each of 0 steps"),
+            ({"steps": np.array([1, 0, 2, 0], "<u4").tobytes(), "transitions": bytes(56)}, "56 bytes, .* of 3 steps"),
             ({"failures": {4: "why"}}, "member 4 of a unit of 4 is said to have failed"),
             ({"moments": SumsOfObservations(1.0, bytes(8), bytes(16))}, "moments have 8 and 16 bytes, not 16 each"),
             ({"moments": SumsOfObservations(1.0, bytes(16), bytes(24))}, "moments have 16 and 24 bytes"),
@@ -212,6 +214,36 @@ class TestResults:
         message = Result(7, 0, bytes(16), bytes(16), moments=SumsOfObservations(0.0, b"", b""))
         with pytest.raises(ProtocolError, match="this run does not gather"):
             unit_result(message, RunNumbers(6, 4, 3))
+
+    def test_steps_that_nobody_asked_for(self) -> None:
+        message = Result(7, 0, bytes(16), bytes(16), transitions=b"")
+        with pytest.raises(ProtocolError, match="this run does not record"):
+            unit_result(message, RunNumbers(6, 4, 3))
+
+    def test_steps_of_all_but_failed_members(self) -> None:
+        rows = np.arange(21, dtype=np.float32).reshape(3, 7)
+        taken = np.array([2, 9, 1, 0], np.uint32)
+        sent = UnitResult(
+            0, 0, np.zeros(4, np.float32), taken, failures={1: "fell"}, transitions=Transitions(rows, 2, 1)
+        )
+        message = unpacked(Result.TYPE, packed(result_of(sent, NUMBERS)))
+        assert isinstance(message, Result)
+        found = unit_result(message, NUMBERS).transitions
+        assert found is not None
+        assert (found.observation, found.action) == (2, 1)
+        np.testing.assert_array_equal(found.rows, rows)
+        np.testing.assert_array_equal(found.next_observations, rows[:, 4:6])
+
+    def test_more_steps_than_travel(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(limits, "TRANSITIONS", 27)
+        one = Transitions(np.zeros((1, 7), np.float32), 2, 1)
+        sent = UnitResult(0, 0, np.zeros(4, np.float32), np.array([1, 0, 0, 0], np.uint32), transitions=one)
+        with pytest.raises(ProtocolError, match="have 28 bytes, and at most 27 travel: lower unit_size"):
+            result_of(sent, NUMBERS)
+
+    def test_recorded_steps_fit_the_frame(self) -> None:
+        plain, recording = RunNumbers(6, 4, 3), RunNumbers(6, 4, 3, transition=(2, 1))
+        assert recording.result_frame() - plain.result_frame() == limits.TRANSITIONS
 
     def test_what_the_run_was_not_set_up_for_is_not_sent(self) -> None:
         result = UnitResult(0, 0, np.zeros(4, np.float32), np.ones(4, np.uint32))

@@ -29,7 +29,7 @@ from fastes.algorithms.ascent import (
 from fastes.algorithms.base import Algorithm, State
 from fastes.algorithms.snes import SigmaState, around, sigma_metrics
 from fastes.messages import Evaluations
-from fastes.noise import Generation, pair_weights
+from fastes.noise import Generation, mirrored_rows, mirrored_signs, pair_weights
 from fastes.optim import ClipUp, Optimizer
 from fastes.shaping import finite_fitness
 from fastes.shaping.finite import NanFitness
@@ -83,7 +83,7 @@ class PGPE(Algorithm):
         return replace(state, sigma=np.full(state.theta.size, self.sigma, np.float32))
 
     def _ask(self, state: SigmaState) -> Generation:
-        return around(state, self.population, self.noise)
+        return around(state, mirrored_rows(self.population), mirrored_signs(self.population), self.noise)
 
     def _tell(self, state: SigmaState, evaluations: Evaluations) -> tuple[State, Metrics]:
         fitness = finite_fitness(evaluations.fitness, self.nan_fitness, state.generation)

@@ -1,13 +1,12 @@
 """SNES, separable natural evolution strategies: Wierstra et al. 2014 (JMLR 15), algorithm 6.
 
-Every parameter has a sigma of its own. Members are theta +- sigma s_k, s_k standard normal. With utilities u that sum
-to 0, of which a pair's are u_k+ and u_k-,
+Every parameter has a sigma of its own. Members are theta + sigma s_k, s_k standard normal. With utilities u, of sum 0,
 
-    theta = theta + eta_mu sigma sum_k (u_k+ - u_k-) s_k
-    sigma = sigma exp(eta_sigma / 2 sum_k (u_k+ + u_k-) (s_k^2 - 1))
+    theta = theta + eta_mu sigma sum_k u_k s_k
+    sigma = sigma exp(eta_sigma / 2 sum_k u_k (s_k^2 - 1))
 
 for each element, in one pass over the noise. The authors' rates are eta_mu = 1 and
-eta_sigma = (3 + log D) / (5 sqrt D).
+eta_sigma = (3 + log D) / (5 sqrt D). There are no mirrored pairs: both of a pair would tell the same of sigma.
 """
 
 from __future__ import annotations
@@ -20,21 +19,21 @@ import numpy as np
 
 from fastes import kernels
 from fastes.algorithms.ascent import (
+    MOST_MEMBERS,
     ShapingSetting,
     check_named,
     check_noise,
-    check_pairs,
     check_positive,
     check_shaping,
     weights_of,
 )
 from fastes.algorithms.base import Algorithm, State
 from fastes.messages import Evaluations
-from fastes.noise import Generation, Perturbation, mirrored_rows, mirrored_signs, pair_weights
+from fastes.noise import Generation, Perturbation
 from fastes.shaping import finite_fitness
 from fastes.shaping.finite import NanFitness
 from fastes.shaping.logarithm import logarithm
-from fastes.types import Float32Array, Metrics
+from fastes.types import Float32Array, Metrics, UInt32Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +45,8 @@ class SigmaState(State):
 
 @dataclass(frozen=True, slots=True)
 class SNES(Algorithm):
-    """population: N, members of a generation, N / 2 mirrored pairs; sigma: at the start, of all parameters; lr: eta_mu;
-    lr_sigma: eta_sigma, 0 for the authors'; shaping, nan_fitness: as of `OpenAIES`. noise: "normal" or "normal8".
+    """population: N, members of a generation; sigma: at the start, of all parameters; lr: eta_mu; lr_sigma: eta_sigma,
+    0 for the authors'; shaping, nan_fitness: as of `OpenAIES`. noise: "normal" or "normal8".
 
     Raises ValueError for settings out of range.
     """
@@ -62,7 +61,8 @@ class SNES(Algorithm):
 
     def __post_init__(self) -> None:
         """Checks the settings."""
-        check_pairs(self.population)
+        if not 2 <= self.population <= MOST_MEMBERS:
+            raise ValueError(f"algorithm.population must be from 2 to 2^28, not {self.population}.")
         check_positive(sigma=self.sigma, lr=self.lr)
         check_noise(self.noise, 1, ("normal", "normal8"))  # a sign has no square to learn from
         check_shaping(self.shaping)
@@ -89,35 +89,33 @@ class SNES(Algorithm):
         return replace(state, sigma=np.full(state.theta.size, self.sigma, np.float32))
 
     def _ask(self, state: SigmaState) -> Generation:
-        return around(state, self.population, self.noise)
+        rows, signs = np.arange(self.population, dtype=np.uint32), np.ones(self.population, np.float32)
+        return around(state, rows, signs, self.noise)
 
     def _tell(self, state: SigmaState, evaluations: Evaluations) -> tuple[State, Metrics]:
         fitness = finite_fitness(evaluations.fitness, self.nan_fitness, state.generation)
-        weights = weights_of(self.shaping, fitness, state)
-        dim = state.theta.size
         theta, sigma = kernels.snes_step(
             state.theta,
             state.sigma,
-            pair_weights(weights),
-            np.arange(self.population // 2, dtype=np.uint32),
-            square_weights=weights[0::2] + weights[1::2],
+            weights_of(self.shaping, fitness, state),
+            np.arange(self.population, dtype=np.uint32),
             seed=state.seed,
             generation=state.generation,
             kind=self.noise,
             lr=self.lr,
-            lr_sigma=self.lr_sigma or authors_rate(dim),
+            lr_sigma=self.lr_sigma or authors_rate(state.theta.size),
         )
         return state.after(evaluations, theta=theta, sigma=sigma), sigma_metrics(sigma)
 
 
-def around(state: SigmaState, population: int, noise: str) -> Generation:
-    """Pairs theta +- sigma epsilon."""
+def around(state: SigmaState, rows: UInt32Array, signs: Float32Array, noise: str) -> Generation:
+    """Members theta + sign sigma epsilon. rows: uint32 [N]; signs: float32 [N]."""
     return Generation(
         state.seed,
         state.generation,
         state.theta,
-        mirrored_rows(population),
-        mirrored_signs(population),
+        rows,
+        signs,
         Perturbation(noise),
         conditions=state.conditions,
         sigma=state.sigma,

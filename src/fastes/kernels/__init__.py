@@ -10,11 +10,13 @@ the caller's stream, and the bits are the same.
 from __future__ import annotations
 
 from fastes._core import CLIPUP_BLOCK, MAX_ELEMENTS, NOISE_SPEC, num_threads, select_isa, set_num_threads
-from fastes.kernels.clipup_parts import clipup_apply, clipup_gradient
+from fastes.kernels.clipup_parts import clipup_apply, clipup_gradient, clipup_sums
 from fastes.kernels.cuda_report import CudaReport, GpuState, cuda_report
+from fastes.kernels.gradient_steps import adam_apply, sgd_apply
 from fastes.kernels.low_rank import low_rank_factors, low_rank_perturb, low_rank_sum
-from fastes.kernels.noise import KINDS, normal, perturb, philox4x32, weighted_sum
+from fastes.kernels.noise import KINDS, normal, perturb, philox4x32, weighted_sum, weighted_sums
 from fastes.kernels.optimizer_steps import adam_step, clipup_step, sgd_step
+from fastes.kernels.snes import snes_step
 from fastes.kernels.state import digest, info, self_test
 
 __all__ = [
@@ -24,10 +26,12 @@ __all__ = [
     "NOISE_SPEC",
     "CudaReport",
     "GpuState",
+    "adam_apply",
     "adam_step",
     "clipup_apply",
     "clipup_gradient",
     "clipup_step",
+    "clipup_sums",
     "cuda_report",
     "digest",
     "info",
@@ -41,6 +45,9 @@ __all__ = [
     "select_isa",
     "self_test",
     "set_num_threads",
+    "sgd_apply",
     "sgd_step",
+    "snes_step",
     "weighted_sum",
+    "weighted_sums",
 ]

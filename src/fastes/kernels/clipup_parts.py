@@ -55,6 +55,21 @@ def clipup_gradient(
     return gradient, sums
 
 
+def clipup_sums(
+    theta: Float32Array, velocity: Float32Array, gradient: Float32Array, *, l2: float = 0.0
+) -> tuple[Float32Array, Float64Array]:
+    """What `clipup_gradient` gives, of a weighted sum that is there: g - l2 theta, float32 [D], and the sums [B, 3].
+
+    theta, velocity, gradient: float32 [D]; the gradient g points uphill.
+
+    Raises ValueError and TypeError as `weighted_sum` does.
+    """
+    uphill = arrays.empty_like(theta, theta.shape)
+    sums = np.empty((-(-theta.size // CLIPUP_BLOCK), 3))
+    _core.clipup_sums(theta, velocity, gradient, l2=l2, gradient_out=uphill, sums=sums)
+    return uphill, sums
+
+
 def clipup_apply(
     theta: Float32Array,
     velocity: Float32Array,

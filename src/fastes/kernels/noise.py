@@ -97,6 +97,7 @@ def perturb(
     stream: int = 0,
     offset: int = 0,
     kind: str = "normal",
+    sigma: Array | None = None,
     out: Array | None = None,
 ) -> Array:
     """Perturbed parameters: out[k, j] = theta[j] + scales[k] * epsilon[rows[k], offset + j], rounded once.
@@ -104,6 +105,7 @@ def perturb(
     theta: float32 [D]; rows: integers [K] below 2^32; scales: float32 [K], sigma times the sign. Gives [K, D] of the
     kind of theta and where it is: float32, or the float16 or bfloat16 of `out` (bfloat16 not in NumPy). Neighbours in
     `rows` that are equal share the making of their noise, so list mirrored pairs side by side.
+    sigma: float32 [D], where each parameter has its own: scales[k] * sigma[j], rounded, takes the place of scales[k].
 
     Raises ValueError for shapes, ranges, contiguity and shared memory; TypeError for dtypes.
     """
@@ -118,7 +120,8 @@ def perturb(
     to, dtype = place.output(out, "out")
     if to.shape != shape:
         raise ValueError(f"out must have shape {shape}, not {to.shape}.")
-    plan = place.kernels.perturb(center, numbers, factors, seed, generation, stream, offset, kind, to, dtype)
+    own = None if sigma is None else place.view(sigma, "sigma")
+    plan = place.kernels.perturb(center, numbers, factors, seed, generation, stream, offset, kind, to, dtype, own)
     if plan is not None:
         place.carry_out(plan)
     return out
@@ -156,6 +159,54 @@ def weighted_sum(
         raise ValueError(f"out must hold dim = {dim} elements, not {to.size}.")
     factors, numbers = place.small(weights, "weights"), place.rows(rows)
     plan = place.kernels.weighted_sum(factors, numbers, seed, generation, stream, offset, kind, to)
+    if plan is not None:
+        place.carry_out(plan)
+    return out
+
+
+def weighted_sums(
+    weights: Array,
+    square_weights: Array,
+    rows: Any,
+    dim: int,
+    *,
+    seed: int,
+    generation: int = 0,
+    stream: int = 0,
+    offset: int = 0,
+    kind: str = "normal",
+    out: tuple[Array, Array] | None = None,
+) -> tuple[Array, Array]:
+    """Two sums of the same noise, which is made once: what methods that adapt sigma need. Gives (g, h).
+
+    g[j] = sum_k weights[k] * epsilon[rows[k], offset + j], the bits of `weighted_sum`;
+    h[j] = sum_k square_weights[k] * (epsilon[rows[k], offset + j]^2 - 1), 0 for the kind "rademacher".
+
+    weights, square_weights: float32 [K]; rows: integers [K] below 2^32. Gives float32 [dim] each: `out`, or of the kind
+    of weights and where they are.
+
+    Raises ValueError for shapes, ranges, contiguity and shared memory; TypeError for dtypes.
+    """
+    if out is None:
+        if not 0 < dim <= _core.MAX_ELEMENTS:
+            raise ValueError(f"dim must be from 1 to 2^34, not {dim}.")
+        place = CPU if type(weights) is ndarray else place_of(weights, "weights")
+        out = place.empty_like(weights, (dim,)), place.empty_like(weights, (dim,))
+    place, g = placed(out[0], "out[0]")
+    if g.size != dim:
+        raise ValueError(f"out must hold dim = {dim} elements each, not {g.size}.")
+    plan = place.kernels.weighted_sums(
+        place.small(weights, "weights"),
+        place.small(square_weights, "square_weights"),
+        place.rows(rows),
+        seed,
+        generation,
+        stream,
+        offset,
+        kind,
+        g,
+        place.view(out[1], "out[1]"),
+    )
     if plan is not None:
         place.carry_out(plan)
     return out

@@ -115,15 +115,7 @@ def adam_step(
         stream,
         offset,
         kind,
-        step_size=lr / (1.0 - beta_powers[0]),
-        beta1=betas[0],
-        one_minus_beta1=1.0 - betas[0],
-        beta2=betas[1],
-        one_minus_beta2=1.0 - betas[1],
-        v_scale=1.0 / math.sqrt(1.0 - beta_powers[1]),
-        epsilon=eps,
-        l2=l2,
-        decay=1.0 - lr * weight_decay,
+        **adam_numbers(lr, betas, beta_powers, eps, l2, weight_decay),
         theta_out=place.view(out[0], "out[0]"),
         m_out=place.view(out[1], "out[1]"),
         v_out=place.view(out[2], "out[2]"),
@@ -131,6 +123,28 @@ def adam_step(
     if plan is not None:
         place.carry_out(plan)
     return out
+
+
+def adam_numbers(
+    lr: float,
+    betas: tuple[float, float],
+    beta_powers: tuple[float, float],
+    eps: float,
+    l2: float,
+    weight_decay: float,
+) -> dict[str, float]:
+    """Adam's settings as the kernels take them, in binary64."""
+    return {
+        "step_size": lr / (1.0 - beta_powers[0]),
+        "beta1": betas[0],
+        "one_minus_beta1": 1.0 - betas[0],
+        "beta2": betas[1],
+        "one_minus_beta2": 1.0 - betas[1],
+        "v_scale": 1.0 / math.sqrt(1.0 - beta_powers[1]),
+        "epsilon": eps,
+        "l2": l2,
+        "decay": 1.0 - lr * weight_decay,
+    }
 
 
 def clipup_step(

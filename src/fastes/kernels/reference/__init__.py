@@ -6,13 +6,14 @@ Slow and short. Read it beside the specification: names and order are the same. 
 from __future__ import annotations
 
 from fastes.kernels.reference.noise import BLOCK_ELEMENTS, LEVELS, direction, fma, normal, philox4x32, radius
-from fastes.kernels.reference.steps import adam_step, clipup_step, sgd_step
+from fastes.kernels.reference.steps import adam_step, clipup_step, exponential, sgd_step, snes_step
 from fastes.kernels.reference.sums import (
     low_rank_factors,
     low_rank_perturb,
     low_rank_sum,
     perturb,
     weighted_sum,
+    weighted_sums,
 )
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "adam_step",
     "clipup_step",
     "direction",
+    "exponential",
     "fma",
     "low_rank_factors",
     "low_rank_perturb",
@@ -30,5 +32,7 @@ __all__ = [
     "philox4x32",
     "radius",
     "sgd_step",
+    "snes_step",
     "weighted_sum",
+    "weighted_sums",
 ]

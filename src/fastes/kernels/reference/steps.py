@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastes.kernels.reference.noise import fma
-from fastes.kernels.reference.sums import weighted_sum
+from fastes.kernels.reference.sums import weighted_sum, weighted_sums
 from fastes.types import Float32Array
 
 
@@ -90,6 +90,45 @@ def clipup_step(
         clip = max_speed / speed if speed > max_speed else 1.0
         velocity = fma(np.float32(clip * rate), d, np.float32(clip * momentum) * velocity)
         return theta * np.float32(1.0 - lr * weight_decay) + velocity, velocity
+
+
+def snes_step(
+    theta: Float32Array,
+    sigma: Float32Array,
+    weights: npt.ArrayLike,
+    rows: npt.ArrayLike,
+    *,
+    lr: float,
+    lr_sigma: float,
+    **address: Any,
+) -> tuple[Float32Array, Float32Array]:
+    """New theta and sigma [D]; `address` as for `weighted_sum`."""
+    with np.errstate(all="ignore"):
+        g, h = weighted_sums(weights, weights, rows, len(theta), **address)
+        moved = fma(np.float32(lr) * sigma, g, theta)
+        limits = np.finfo(np.float32)
+        kept = np.clip(sigma * exponential(np.float32(lr_sigma / 2.0) * h), limits.smallest_normal, limits.max)
+        return moved, np.where(np.isfinite(h) & np.isfinite(sigma), kept, np.float32(np.nan))
+
+
+def exponential(x: Float32Array) -> Float32Array:
+    """exp(x), x clipped to [-80, 80]."""
+    x = np.clip(x, np.float32(-80), np.float32(80))
+    shifted = fma(x, np.float32(float.fromhex("0x1.715476p0")), np.float32(1.5 * 2**23 + 127))
+    n = shifted - np.float32(1.5 * 2**23 + 127)
+    r = fma(n, np.float32(float.fromhex("-0x1.62e4p-1")), x)
+    r = fma(n, np.float32(float.fromhex("-0x1.7f7d1cp-20")), r)
+    e: Float32Array | np.float32 = _EXP[4]
+    for coefficient in reversed(_EXP[:4]):
+        e = fma(e, r, coefficient)
+    scale = (shifted.view(np.uint32) << np.uint32(23)).view(np.float32)
+    return scale * (fma(e, r * r, r) + np.float32(1))
+
+
+_EXP = [
+    np.float32(float.fromhex(text))
+    for text in ("0x1.fffffap-2", "0x1.555492p-3", "0x1.555a26p-5", "0x1.12397cp-7", "0x1.694c86p-10")
+]
 
 
 def _dot(x: Float32Array, y: Float32Array) -> float:

@@ -16,20 +16,26 @@ from fastes.types import AnyArray, Float32Array
 
 
 def perturb(
-    theta: Float32Array, rows: npt.ArrayLike, scales: npt.ArrayLike, *, dtype: str = "float32", **address: Any
+    theta: Float32Array,
+    rows: npt.ArrayLike,
+    scales: npt.ArrayLike,
+    *,
+    sigma: Float32Array | None = None,
+    dtype: str = "float32",
+    **address: Any,
 ) -> AnyArray:
     """Perturbed parameters: theta [D] + scales [K] epsilon[rows], as `dtype` [K, D].
 
-    dtype: "float32", "float16", or "bfloat16", which NumPy lacks and which comes as its bits, uint16; address: as for
-    `normal`, without the row.
+    sigma: [D], which multiplies the scales; dtype: "float32", "float16", or "bfloat16", which NumPy lacks and which
+    comes as its bits, uint16; address: as for `normal`, without the row.
     """
     out = np.empty((np.size(rows), len(theta)), np.float32)
+    # Whole steps of normal8, and the step's size into the scale.
+    step = np.float32(1 / 32) if address.get("kind") == "normal8" else np.float32(1)
     for i, (row, scale) in enumerate(_pairs(rows, scales)):
-        noise = normal(len(theta), row=row, **address)
-        if address.get("kind") == "normal8":  # whole steps, and the step's size into the scale
-            out[i] = fma(scale * np.float32(1 / 32), noise * np.float32(32), theta)
-        else:
-            out[i] = fma(scale, noise, theta)
+        noise = normal(len(theta), row=row, **address) / step
+        with np.errstate(all="ignore"):
+            out[i] = fma(scale * step if sigma is None else scale * step * sigma, noise, theta)
     return _rounded(out, dtype)
 
 
@@ -42,6 +48,22 @@ def weighted_sum(weights: npt.ArrayLike, rows: npt.ArrayLike, dim: int, **addres
         for chunk in range(0, len(pairs), 64):
             g = g + chunk_total(pairs[chunk : chunk + 64], dim, **address)
     return g
+
+
+def weighted_sums(
+    weights: npt.ArrayLike, square_weights: npt.ArrayLike, rows: npt.ArrayLike, dim: int, **address: Any
+) -> tuple[Float32Array, Float32Array]:
+    """`weighted_sum`, and the sum over k of square_weights [K] (epsilon[rows]^2 - 1): float32 [dim] each."""
+    pairs = _pairs(rows, square_weights)
+    h = np.zeros(dim, np.float32)
+    for chunk in range(0, 0 if address.get("kind") == "rademacher" else len(pairs), 64):
+        t = np.zeros(dim, np.float32)
+        for row, weight in pairs[chunk : chunk + 64]:
+            noise = normal(dim, row=row, **address)
+            t = fma(weight, fma(noise, noise, np.float32(-1)), t)
+        with np.errstate(all="ignore"):
+            h = h + t
+    return weighted_sum(weights, rows, dim, **address), h
 
 
 def low_rank_factors(shape: tuple[int, int], rank: int, row: int, **address: Any) -> tuple[Float32Array, Float32Array]:
