@@ -36,7 +36,7 @@ TUNED_ON, SHOWN = range(101, 104), range(1, 6)
 
 def settings(population: int) -> dict[str, list[Algorithm]]:
     """Nine of each: its step beside its first sigma."""
-    sigmas, rates = (0.03, 0.1, 0.3), (0.3, 1.0, 3.0)
+    sigmas, rates = (0.1, 0.3, 1.0), (0.1, 0.3, 1.0)
     pairs = list(itertools.product(sigmas, rates))
     return {
         "ES": [OpenAIES(population, s, optimizer=Adam(lr=0.03 * rate)) for s, rate in pairs],

@@ -130,7 +130,7 @@ def load_policy(directory: str | Path, module: nn.Module | None = None) -> nn.Mo
         spec, arguments = _policy(tables["policy"])
         assert spec is not None  # policy.json names the one that was trained
         seen = tables.get("interface")
-        interface = problem(tables["problem"]).interface() if seen is None else Interface(tuple(seen[0]), seen[1])
+        interface = problem(tables["problem"]).interface() if seen is None else Interface.from_list(seen)
         module = build(spec, interface, 0, arguments).module
         module = copy.deepcopy(module)  # parameters of their own, not views of one vector
     return load_weights(module, path)
@@ -183,7 +183,7 @@ def _of_kind(registry: Mapping[str, type], table: dict[str, Any], where: str, **
 def _settings(cls: type[Any], table: dict[str, Any], where: str, kind: str = "", **others: Any) -> Any:
     """An instance of a settings dataclass from a table, keys and types checked."""
     hints = typing.get_type_hints(cls)
-    known = [field.name for field in dataclasses.fields(cls) if field.name not in others and field.name != "optimizer"]
+    known = [f.name for f in dataclasses.fields(cls) if f.init and f.name not in others and f.name != "optimizer"]
     _check_keys(table, known, where, kind)
     values = {key: _value(hints[key], value, f"{where}.{key}") for key, value in table.items()}
     return _call(cls, values | others, where)

@@ -101,6 +101,8 @@ class Node:
                 f"the state that arrived has digest {state.digest()}, not {snapshot.digest}: this machine's memory, or "
                 "its build of fastes, is at fault. Run fastes info here."
             )
+        if state.theta.size != self._numbers.dim:
+            raise ExecutorError(f"the state that arrived has {state.theta.size} parameters, not {self._numbers.dim}.")
         self._take(state)
 
     def refusal(self, commit: Commit) -> Resync | None:

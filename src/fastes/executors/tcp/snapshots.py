@@ -66,7 +66,7 @@ class SnapshotReader:
                 raise _wrong(f"its array {head.name!r} has shape {head.shape}")
             sizes[head.name] = math.prod(head.shape) * _DTYPES[head.dtype].itemsize
         theta = next((head for head in begin.arrays if head.name == "theta"), None)
-        if theta is None or theta.dtype != "float32" or theta.shape != [numbers.dim]:
+        if theta is None or theta.dtype != "float32" or theta.shape not in ([numbers.dim], [0]):  # 0: made from others
             found = "missing" if theta is None else f"{theta.dtype} {theta.shape}"
             raise _wrong(f"theta is {found}, not float32 [{numbers.dim}]")
         if sum(sizes.values()) > numbers.state_bytes():
