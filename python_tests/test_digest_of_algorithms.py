@@ -34,7 +34,17 @@ CASES = {
     "snes": told("snes", population=11),
     "ga": told("ga", parents=3, candidates=2, re_evaluations=2, population=8),
     "random_search": told("random_search", candidates=2, re_evaluations=2, population=8),
-    "novelty": told("novelty", problem=SHOWN, variant="nsra", agents=2, population=8, patience=1),
+    "novelty": told(
+        "novelty",
+        problem=SHOWN,
+        variant="nsra",
+        agents=2,
+        population=8,
+        patience=1,
+        centers=2,
+        archive_capacity=5,
+        archive_leaves="random",
+    ),
     "esac": told("esac", problem=PENDULUM, population=4, children=2, **LEARNER),
 }
 WAYS_TRIED = (
