@@ -49,7 +49,10 @@ def test_recipes_run(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     env = tables["problem"].get("env", "")
     if tables["problem"].get("kind") == "digits":
         pytest.importorskip("sklearn")
-    for needed, package in {"Swimmer": "mujoco", "HalfCheetah": "mujoco", "LunarLander": "Box2D"}.items():
+    if tables.get("algorithm", {}).get("kind") == "esac":
+        pytest.importorskip("stable_baselines3")
+    extras = {"Swimmer": "mujoco", "HalfCheetah": "mujoco", "LunarLander": "Box2D", "mpe2": "mpe2"}
+    for needed, package in extras.items():
         if env.startswith(needed):
             pytest.importorskip(package)
     monkeypatch.syspath_prepend(ROOT)  # as for a command that is run there

@@ -17,12 +17,13 @@ ONLY_IMPORTERS = {  # module: the files or folders that alone may import it
     "evotorch": ["bench/peers/evotorch.py", "bench/rollouts/peers/evotorch.py"],
     "msgspec": ["executors/tcp"],
     "gymnax": ["bench/rollouts/peers/gymnax.py"],
-    "gymnasium": ["problems/gym_environments.py", "envs/plain.py"],
+    "gymnasium": ["problems/gym_environments.py", "envs/plain.py", "algorithms/esac/learner.py"],
     "jax": ["bench/peers", "bench/rollouts/peers/gymnax.py"],
     "optax": ["bench/peers/evosax.py"],
     "prometheus_client": ["executors/tcp/prometheus.py"],
     "scipy": ["archive/tree.py"],
     "rich": ["report/console.py", "top.py", "bench"],
+    "stable_baselines3": ["algorithms/esac/learner.py"],
     "tensorboard": ["report/tensorboard.py"],
 }
 

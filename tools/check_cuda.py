@@ -23,7 +23,7 @@ from ptx_contract import contract_problems, entry_names, store_problems
 from fastes.kernels.nvrtc import SOURCES, compiled
 
 ARCHITECTURES = ("80", "90")
-HOT = ("fill_", "perturb_", "weighted_sum_", "sgd_step_", "adam_step_", "clipup_", "chunk_totals_", "low_rank_")
+HOT = ("fill_", "perturb_", "weighted_sum", "sgd_", "adam_", "snes_", "clipup_", "chunk_totals_", "low_rank_")
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,12 @@ struct Gpu {
     device::Plan perturb(const Address& address, const RowArray& rows, std::uint64_t first, const Perturb& args) const;
     device::Plan weighted_sum(const Address& address, const WeightedArray& rows, std::uint64_t first, std::uint64_t dim,
                               float* out) const;
+    device::Plan weighted_sums(const Address& address, const WeightedArray& rows, const float* square_weights,
+                               std::uint64_t first, std::uint64_t dim, float* g, float* h) const;
+    device::Plan snes_step(const Address& address, const WeightedArray& rows, std::uint64_t first, std::uint64_t dim,
+                           const SnesStep& step) const;
+    device::Plan sgd_apply(const float* gradient, std::uint64_t dim, const SgdStep& step) const;
+    device::Plan adam_apply(const float* gradient, std::uint64_t dim, const AdamStep& step) const;
     device::Plan sgd_step(const Address& address, const WeightedArray& rows, std::uint64_t first, std::uint64_t dim,
                           const SgdStep& step) const;
     device::Plan adam_step(const Address& address, const WeightedArray& rows, std::uint64_t first, std::uint64_t dim,
@@ -82,11 +88,6 @@ public:
              const Extra&... extra) {
         module_.def(name, [here](Here... arguments) { here(Cpu{}, std::forward<Here>(arguments)...); }, extra...);
         planner_.def(name, there, extra...);
-    }
-
-    template <class... Here, class... Extra>
-    void add_here(const char* name, void (*here)(const Cpu&, Here...), const Extra&... extra) {
-        module_.def(name, [here](Here... arguments) { here(Cpu{}, std::forward<Here>(arguments)...); }, extra...);
     }
 
 private:

@@ -75,6 +75,24 @@ device::Plan Gpu::weighted_sum(const Address& address, const WeightedArray& rows
     return device::weighted_sum(processor, address, there(rows), first, dim, out);
 }
 
+device::Plan Gpu::weighted_sums(const Address& address, const WeightedArray& rows, const float* square_weights,
+                                std::uint64_t first, std::uint64_t dim, float* g, float* h) const {
+    return device::weighted_sums(processor, address, there(rows), square_weights, first, dim, g, h);
+}
+
+device::Plan Gpu::snes_step(const Address& address, const WeightedArray& rows, std::uint64_t first, std::uint64_t dim,
+                            const SnesStep& step) const {
+    return device::snes_step(processor, address, there(rows), first, dim, step);
+}
+
+device::Plan Gpu::sgd_apply(const float* gradient, std::uint64_t dim, const SgdStep& step) const {
+    return device::sgd_apply(gradient, dim, step);
+}
+
+device::Plan Gpu::adam_apply(const float* gradient, std::uint64_t dim, const AdamStep& step) const {
+    return device::adam_apply(gradient, dim, step);
+}
+
 device::Plan Gpu::sgd_step(const Address& address, const WeightedArray& rows, std::uint64_t first, std::uint64_t dim,
                            const SgdStep& step) const {
     return device::sgd_step(processor, address, there(rows), first, dim, step);

@@ -118,9 +118,9 @@ void register_noise(py::module_& module, Registry& both) {
              py::arg("out"), py::arg("out_type"), py::arg("sigma").none(true) = py::none());
     both.add("weighted_sum", weighted_sum<Cpu>, weighted_sum<Gpu>, py::arg("weights"), py::arg("rows"), py::arg("seed"),
              py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"), py::arg("out"));
-    both.add_here("weighted_sums", weighted_sums<Cpu>, py::arg("weights"), py::arg("square_weights"), py::arg("rows"),
-                  py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"),
-                  py::arg("g"), py::arg("h"));
+    both.add("weighted_sums", weighted_sums<Cpu>, weighted_sums<Gpu>, py::arg("weights"), py::arg("square_weights"),
+             py::arg("rows"), py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"),
+             py::arg("kind"), py::arg("g"), py::arg("h"));
     module.def("words_only", words_only, py::arg("row_count"), py::arg("dim"), py::arg("seed"));
 }
 

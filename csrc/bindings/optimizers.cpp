@@ -277,16 +277,17 @@ void register_optimizers(py::module_& module, Registry& both) {
              py::arg("one_minus_beta1"), py::arg("beta2"), py::arg("one_minus_beta2"), py::arg("v_scale"),
              py::arg("epsilon"), py::arg("l2"), py::arg("decay"), py::arg("theta_out"), py::arg("m_out"),
              py::arg("v_out"));
-    both.add_here("snes_step", snes_step<Cpu>, py::arg("theta"), py::arg("sigma"), py::arg("weights"), py::arg("rows"),
-                  py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"),
-                  py::kw_only(), py::arg("lr"), py::arg("half_lr_sigma"), py::arg("theta_out"), py::arg("sigma_out"));
-    both.add_here("sgd_apply", sgd_apply<Cpu>, py::arg("theta"), py::arg("momentum_buffer").none(true),
-                  py::arg("gradient"), py::kw_only(), py::arg("lr"), py::arg("momentum"), py::arg("nesterov"),
-                  py::arg("l2"), py::arg("decay"), py::arg("theta_out"), py::arg("momentum_out").none(true));
-    both.add_here("adam_apply", adam_apply<Cpu>, py::arg("theta"), py::arg("m"), py::arg("v"), py::arg("gradient"),
-                  py::kw_only(), py::arg("step_size"), py::arg("beta1"), py::arg("one_minus_beta1"), py::arg("beta2"),
-                  py::arg("one_minus_beta2"), py::arg("v_scale"), py::arg("epsilon"), py::arg("l2"), py::arg("decay"),
-                  py::arg("theta_out"), py::arg("m_out"), py::arg("v_out"));
+    both.add("snes_step", snes_step<Cpu>, snes_step<Gpu>, py::arg("theta"), py::arg("sigma"), py::arg("weights"),
+             py::arg("rows"), py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"),
+             py::arg("kind"), py::kw_only(), py::arg("lr"), py::arg("half_lr_sigma"), py::arg("theta_out"),
+             py::arg("sigma_out"));
+    both.add("sgd_apply", sgd_apply<Cpu>, sgd_apply<Gpu>, py::arg("theta"), py::arg("momentum_buffer").none(true),
+             py::arg("gradient"), py::kw_only(), py::arg("lr"), py::arg("momentum"), py::arg("nesterov"), py::arg("l2"),
+             py::arg("decay"), py::arg("theta_out"), py::arg("momentum_out").none(true));
+    both.add("adam_apply", adam_apply<Cpu>, adam_apply<Gpu>, py::arg("theta"), py::arg("m"), py::arg("v"),
+             py::arg("gradient"), py::kw_only(), py::arg("step_size"), py::arg("beta1"), py::arg("one_minus_beta1"),
+             py::arg("beta2"), py::arg("one_minus_beta2"), py::arg("v_scale"), py::arg("epsilon"), py::arg("l2"),
+             py::arg("decay"), py::arg("theta_out"), py::arg("m_out"), py::arg("v_out"));
     both.add("clipup_step", clipup_step<Cpu>, clipup_step<Gpu>, py::arg("theta"), py::arg("velocity"),
              py::arg("weights"), py::arg("rows"), py::arg("seed"), py::arg("generation"), py::arg("stream"),
              py::arg("offset"), py::arg("kind"), py::kw_only(), py::arg("lr"), py::arg("max_speed"),

@@ -114,26 +114,38 @@ struct Split {
     std::uint64_t floats() const { return stride() * (together + (together < chunks ? 1 : 0)); }
 };
 
+// The launch that adds totals of chunks in order, after the sum so far: to the output where they are the last of all.
+template <class Output>
+Launch combine(const Split& split, const Ending<Output>& ending, float* totals, std::uint64_t chunk,
+               std::uint64_t count) {
+    float* so_far = totals + split.together * split.stride();
+    const float* before = chunk == 0 ? nullptr : so_far;
+    const std::uint64_t blocks = ceil_div(ceil_div(split.dim, 4), CombineTotals<Output>::threads);
+    if (chunk + count < split.chunks) {
+        return launch<CombineTotals<Copy>>("weighted_sum_combine", blocks, 1,
+                                           {totals, before, count, split.stride(), split.dim, Copy{so_far}, true});
+    }
+    return launch<CombineTotals<Output>>(
+        std::string(ending.name) + "_combine", blocks, 1,
+        {totals, before, count, split.stride(), split.dim, ending.output, ending.aligned});
+}
+
+// body(first chunk, chunks) for those that are in memory at a time.
+template <class Body>
+void for_chunks(const Split& split, const Body& body) {
+    for (std::uint64_t chunk = 0; chunk < split.chunks; chunk += split.together) {
+        body(chunk, std::min(split.together, split.chunks - chunk));
+    }
+}
+
 // Launches that make totals of chunks, make(launches, first chunk, chunks) each time, and add them in order.
 template <class Output, class Make>
 std::vector<Launch> combined(const Split& split, const Ending<Output>& ending, float* totals, const Make& make) {
-    const std::uint64_t dim = split.dim, stride = split.stride();
-    const std::uint64_t blocks = ceil_div(ceil_div(dim, 4), CombineTotals<Output>::threads);
-    float* so_far = totals + split.together * stride;
     std::vector<Launch> launches;
-    for (std::uint64_t chunk = 0; chunk < split.chunks; chunk += split.together) {
-        const std::uint64_t count = std::min(split.together, split.chunks - chunk);
-        const float* before = chunk == 0 ? nullptr : so_far;
+    for_chunks(split, [&](std::uint64_t chunk, std::uint64_t count) {
         make(launches, chunk, count);
-        if (chunk + count < split.chunks) {
-            launches.push_back(launch<CombineTotals<Copy>>("weighted_sum_combine", blocks, 1,
-                                                           {totals, before, count, stride, dim, Copy{so_far}, true}));
-        } else {
-            launches.push_back(
-                launch<CombineTotals<Output>>(std::string(ending.name) + "_combine", blocks, 1,
-                                              {totals, before, count, stride, dim, ending.output, ending.aligned}));
-        }
-    }
+        launches.push_back(combine(split, ending, totals, chunk, count));
+    });
     return launches;
 }
 
@@ -165,6 +177,72 @@ Plan sum(const Processor& processor, const Address& address, const Weighted& wei
                                     });
                 }};
     });
+}
+
+// Two sums of the same noise, the second of its squares less 1. The first is handed on before the second.
+template <class Share, class Output, class SquareOutput>
+Plan both_sums(const Processor& processor, const Address& address, const Weighted& weighted,
+               const float* square_weights, std::uint64_t first, std::uint64_t dim, const std::string& name,
+               const Ending<Output>& ending, const Ending<SquareOutput>& square_ending) {
+    const std::uint64_t noise_blocks =
+        ceil_div(first % Share::Noise::block_elements + dim, Share::Noise::block_elements);
+    const std::uint64_t grid_x = ceil_div(noise_blocks, Share::blocks_of_grid_block);
+    const std::uint64_t chunks = ceil_div(weighted.rows.count, chunk_rows);
+    const NoiseAddress noise(address);
+    const WeightedNumbers rows{row_numbers(weighted.rows), weighted.weights, weighted.rows.count};
+    const std::string kind = name_of(address.kind);
+    const bool quads_aligned = first % 4 == 0;
+    if (chunks < 2 || grid_x * sum_threads >= filling(processor, Share::resident_threads)) {
+        return without_scratch(launch<WeightedSums<Share, Output, SquareOutput>>(
+            name + "_" + kind, grid_x, 1,
+            {noise, rows, square_weights, first, dim, ending.output, square_ending.output,
+             quads_aligned && ending.aligned && square_ending.aligned}));
+    }
+    const Split split(processor, dim, chunks);
+    return {2 * split.floats() * sizeof(float), [=](void* scratch) {
+                float *totals = static_cast<float*>(scratch), *square_totals = totals + split.floats();
+                std::vector<Launch> launches;
+                for_chunks(split, [&](std::uint64_t chunk, std::uint64_t count) {
+                    launches.push_back(
+                        launch<ChunkTotalsOfBoth<Share>>("chunk_totals_of_both_" + kind, grid_x, count,
+                                                         {noise, rows, square_weights, first, dim, chunk, totals,
+                                                          square_totals, split.stride(), quads_aligned}));
+                    launches.push_back(combine(split, ending, totals, chunk, count));
+                    launches.push_back(combine(split, square_ending, square_totals, chunk, count));
+                });
+                return launches;
+            }};
+}
+
+template <class Output, class SquareOutput>
+Plan sums(const Processor& processor, const Address& address, const Weighted& weighted, const float* square_weights,
+          std::uint64_t first, std::uint64_t dim, const std::string& name, const Ending<Output>& ending,
+          const Ending<SquareOutput>& square_ending) {
+    if (address.kind == Kind::normal) {
+        return both_sums<NormalShare>(processor, address, weighted, square_weights, first, dim, name, ending,
+                                      square_ending);
+    }
+    if (address.kind == Kind::normal8) {
+        return both_sums<Normal8Share>(processor, address, weighted, square_weights, first, dim, name, ending,
+                                       square_ending);
+    }
+    // Signs: the second is the sum of no totals.
+    const Plan plan = sum(processor, address, weighted, first, dim, ending);
+    const Launch nothing = launch<CombineTotals<SquareOutput>>(
+        std::string(square_ending.name) + "_combine", ceil_div(ceil_div(dim, 4), CombineTotals<SquareOutput>::threads),
+        1, {nullptr, nullptr, 0, 0, dim, square_ending.output, square_ending.aligned});
+    return {plan.scratch_bytes, [=](void* scratch) {
+                std::vector<Launch> launches = plan.launches(scratch);
+                launches.push_back(nothing);
+                return launches;
+            }};
+}
+
+template <class Output>
+Plan applied(const float* gradient, std::uint64_t dim, const Ending<Output>& ending) {
+    using Body = ApplyGradient<Output>;
+    return without_scratch(launch<Body>(ending.name, ceil_div(ceil_div(dim, 4), Body::threads), 1,
+                                        {gradient, dim, ending.output, ending.aligned && aligned({gradient})}));
 }
 
 // 1 / sqrt(rank) in the default floating-point environment.
@@ -199,6 +277,26 @@ void push_factors(std::vector<Launch>& launches, const Address& address, const R
     }
 }
 
+// With a sigma for each element or without.
+template <class Body, class T>
+Launch perturbing(const Processor& processor, const Address& address, const Rows& rows, std::uint64_t first,
+                  const Perturb& args, const char* name) {
+    const QuadSpan span{first, args.stride};
+    const std::uint64_t together = members_of_block(processor, span.quads(), rows.count, Body::resident_threads);
+    const bool whole =
+        first % 4 == 0 && (rows.count == 1 || args.stride % 4 == 0) && aligned({args.theta, args.out, args.sigma});
+    return launch<Body>(std::string(name) + "_" + name_of(address.kind) + "_" + name_of(args.type),
+                        ceil_div(span.quads(), Body::threads), ceil_div(rows.count, together),
+                        {NoiseAddress(address),
+                         {row_numbers(rows), args.scales, rows.count},
+                         span,
+                         together,
+                         args.theta,
+                         static_cast<T*>(args.out),
+                         whole,
+                         args.sigma});
+}
+
 }  // namespace
 
 Plan fill(const Address& address, const Rows& rows, std::uint64_t first, std::uint64_t dim, float* out) {
@@ -217,21 +315,12 @@ Plan perturb(const Processor& processor, const Address& address, const Rows& row
              const Perturb& args) {
     return with_kind(address.kind, [&]<class Quad, class Share>() {
         return with_type(args.type, [&]<class T>() {
-            const QuadSpan span{first, args.stride};
-            const std::uint64_t together =
-                members_of_block(processor, span.quads(), rows.count, PerturbMembers<Quad, T>::resident_threads);
-            const bool whole =
-                first % 4 == 0 && (rows.count == 1 || args.stride % 4 == 0) && aligned({args.theta, args.out});
-            return without_scratch(launch<PerturbMembers<Quad, T>>(
-                std::string("perturb_") + name_of(address.kind) + "_" + name_of(args.type),
-                ceil_div(span.quads(), PerturbMembers<Quad, T>::threads), ceil_div(rows.count, together),
-                {NoiseAddress(address),
-                 {row_numbers(rows), args.scales, rows.count},
-                 span,
-                 together,
-                 args.theta,
-                 static_cast<T*>(args.out),
-                 whole}));
+            if (args.sigma == nullptr) {
+                return without_scratch(
+                    perturbing<PerturbMembers<Quad, T>, T>(processor, address, rows, first, args, "perturb"));
+            }
+            return without_scratch(
+                perturbing<PerturbMembers<Quad, T, true>, T>(processor, address, rows, first, args, "perturb_each"));
         });
     });
 }
@@ -239,6 +328,30 @@ Plan perturb(const Processor& processor, const Address& address, const Rows& row
 Plan weighted_sum(const Processor& processor, const Address& address, const Weighted& rows, std::uint64_t first,
                   std::uint64_t dim, float* out) {
     return sum(processor, address, rows, first, dim, Ending<Copy>{"weighted_sum", {out}, aligned({out})});
+}
+
+Plan weighted_sums(const Processor& processor, const Address& address, const Weighted& rows,
+                   const float* square_weights, std::uint64_t first, std::uint64_t dim, float* g, float* h) {
+    return sums(processor, address, rows, square_weights, first, dim, "weighted_sums",
+                Ending<Copy>{"weighted_sum", {g}, aligned({g})}, Ending<Copy>{"weighted_sum", {h}, aligned({h})});
+}
+
+Plan snes_step(const Processor& processor, const Address& address, const Weighted& rows, std::uint64_t first,
+               std::uint64_t dim, const SnesStep& step) {
+    const bool whole = aligned({step.theta_in, step.sigma_in, step.theta_out, step.sigma_out});
+    return sums(processor, address, rows, rows.weights, first, dim, "snes_step",
+                Ending<SnesMeanOutput>{"snes_mean", {step}, whole},
+                Ending<SnesSpreadOutput>{"snes_spread", {step}, whole});
+}
+
+Plan sgd_apply(const float* gradient, std::uint64_t dim, const SgdStep& step) {
+    const bool whole = aligned({step.theta_in, step.theta_out, step.momentum_in, step.momentum_out});
+    return applied(gradient, dim, Ending<SgdOutput>{"sgd_apply", {step}, whole});
+}
+
+Plan adam_apply(const float* gradient, std::uint64_t dim, const AdamStep& step) {
+    const bool whole = aligned({step.theta_in, step.m_in, step.v_in, step.theta_out, step.m_out, step.v_out});
+    return applied(gradient, dim, Ending<AdamOutput>{"adam_apply", {step}, whole});
 }
 
 Plan sgd_step(const Processor& processor, const Address& address, const Weighted& rows, std::uint64_t first,

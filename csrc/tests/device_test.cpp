@@ -16,6 +16,12 @@ struct Results {
     SgdState plain, momentum;
     AdamState adam;
     ClipUpState clipup;
+    std::vector<float> scaled;
+    std::vector<std::uint16_t> scaled_halves;
+    Sums sums;
+    SnesState snes;
+    SgdState applied;
+    AdamState adam_applied;
 };
 
 Results results_of(const Noise& noise) {
@@ -35,6 +41,9 @@ Results results_of(const Noise& noise) {
     adam.beta1 = 0.9f, adam.one_minus_beta1 = 0.1f, adam.beta2 = 0.999f, adam.one_minus_beta2 = 0.001f;
     ClipUpStep clipup{};
     clipup.lr = 0.15, clipup.momentum = 0.9, clipup.max_speed = 0.3, clipup.l2 = 1e-3f, clipup.decay = 0.999f;
+    SnesStep snes{};
+    snes.lr = 0.5f, snes.half_lr_sigma = 0.1f;
+    const auto uphill = noise.normal();
     return {
         noise.normal(),
         few.perturb<float>(theta, weights, OutputType::float32),
@@ -45,6 +54,12 @@ Results results_of(const Noise& noise) {
         noise.sgd_step(weights, {theta, other}, nesterov),
         noise.adam_step(weights, {theta, other, squares}, adam),
         noise.clipup_step(weights, {theta, other}, clipup),
+        few.perturb<float>(theta, weights, OutputType::float32, squares),
+        few.perturb<std::uint16_t>(theta, weights, OutputType::bfloat16, squares),
+        noise.weighted_sums(weights, {weights.rbegin(), weights.rend()}),
+        noise.snes_step(weights, {theta, squares}, snes),
+        sgd_apply(uphill, {theta, other}, nesterov),
+        adam_apply(uphill, {theta, other, squares}, adam),
     };
 }
 
@@ -62,6 +77,16 @@ void check_same(const Results& a, const Results& b, const std::string& place) {
     tests::check_same(a.adam.v, b.adam.v, "v of adam_step" + place);
     tests::check_same(a.clipup.theta, b.clipup.theta, "clipup_step" + place);
     tests::check_same(a.clipup.velocity, b.clipup.velocity, "velocity of clipup_step" + place);
+    tests::check_same(a.scaled, b.scaled, "perturb with sigma" + place);
+    tests::check_same(a.scaled_halves, b.scaled_halves, "perturb with sigma to bfloat16" + place);
+    tests::check_same(a.sums.g, b.sums.g, "g of weighted_sums" + place);
+    tests::check_same(a.sums.h, b.sums.h, "h of weighted_sums" + place);
+    tests::check_same(a.snes.theta, b.snes.theta, "snes_step" + place);
+    tests::check_same(a.snes.sigma, b.snes.sigma, "sigma of snes_step" + place);
+    tests::check_same(a.applied.theta, b.applied.theta, "sgd_apply" + place);
+    tests::check_same(a.applied.momentum, b.applied.momentum, "momentum of sgd_apply" + place);
+    tests::check_same(a.adam_applied.theta, b.adam_applied.theta, "adam_apply" + place);
+    tests::check_same(a.adam_applied.v, b.adam_applied.v, "v of adam_apply" + place);
 }
 
 // GPUs of many multiprocessors split chunks over blocks; those of none never do. With little scratch memory the

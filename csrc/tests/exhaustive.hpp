@@ -10,6 +10,7 @@ struct LargestError {
 
 struct TransformErrors {
     LargestError log, sin, cos, radius;
+    LargestError exp;  // of the words that are floats from -80 to 80
     float smallest_radius = 1e30f, largest_radius = 0.0f;
 };
 

@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "fastes/exponential.hpp"
 #include "fastes/normal.hpp"
 #include "simd/scalar.hpp"
 
@@ -39,6 +40,11 @@ TransformErrors measure_errors(std::uint64_t first, std::uint64_t count, std::ui
         fastes::sin_cos<Lanes>(word, sin, cos);
         if (x != 0.0) note(errors.sin, sin, std::sin(x), word);
         note(errors.cos, cos, std::cos(x), word);
+
+        const float power = fastes::float_of(word);
+        if (std::fabs(power) <= fastes::exponential_limit) {
+            note(errors.exp, fastes::clamped_exponential<Lanes>(power), std::exp(static_cast<double>(power)), word);
+        }
     }
     return errors;
 }

@@ -258,7 +258,6 @@ void check_files() {
     check_file("sgd_step.txt", sgd_step);
     check_file("adam_step.txt", adam_step);
     check_file("clipup_step.txt", clipup_step);
-    if (target.gpu) return;
     check_file("snes_step.txt", snes_step);
     check_file("perturb_sigma.txt", [&](std::istream& line) {
         const auto output = type(line);

@@ -213,6 +213,12 @@ struct Noise {
 
     Sums weighted_sums(const std::vector<float>& weights, const std::vector<float>& square_weights) const {
         Guarded<float> g(dim), h(dim);
+        if (target.gpu) {
+            const DeviceRows numbers(rows);
+            carry_out(device::weighted_sums(*target.gpu, address, {numbers.view(), weights.data()},
+                                            square_weights.data(), offset, dim, g.data(), h.data()));
+            return {g.values(), h.values()};
+        }
         const auto key = keys();
         const WeightedRows weighted{key.data(), weights.data(), rows.size()};
         spread([&](const Span& span) {
@@ -226,6 +232,11 @@ struct Noise {
         Guarded<float> theta(state.theta), sigma(state.sigma);
         step.theta_in = step.theta_out = theta.data();
         step.sigma_in = step.sigma_out = sigma.data();
+        if (target.gpu) {
+            const DeviceRows numbers(rows);
+            carry_out(device::snes_step(*target.gpu, address, {numbers.view(), weights.data()}, offset, dim, step));
+            return {theta.values(), sigma.values()};
+        }
         const auto key = keys();
         const WeightedRows weighted{key.data(), weights.data(), rows.size()};
         spread([&](const Span& span) { kernels().snes_step(address, weighted, span, step); });
@@ -296,6 +307,10 @@ inline SgdState sgd_apply(const std::vector<float>& uphill, const SgdState& stat
     Guarded<float> gradient(uphill), theta(state.theta), momentum(state.momentum);
     step.theta_in = step.theta_out = theta.data();
     if (!state.momentum.empty()) step.momentum_in = step.momentum_out = momentum.data();
+    if (target.gpu) {
+        carry_out(device::sgd_apply(gradient.data(), uphill.size(), step));
+        return {theta.values(), momentum.values()};
+    }
     for_elements(uphill.size(), [&](const Span& span) { kernels().sgd_apply(gradient.data(), span, step); });
     return {theta.values(), momentum.values()};
 }
@@ -305,6 +320,10 @@ inline AdamState adam_apply(const std::vector<float>& uphill, const AdamState& s
     step.theta_in = step.theta_out = theta.data();
     step.m_in = step.m_out = m.data();
     step.v_in = step.v_out = v.data();
+    if (target.gpu) {
+        carry_out(device::adam_apply(gradient.data(), uphill.size(), step));
+        return {theta.values(), m.values(), v.values()};
+    }
     for_elements(uphill.size(), [&](const Span& span) { kernels().adam_apply(gradient.data(), span, step); });
     return {theta.values(), m.values(), v.values()};
 }

@@ -58,6 +58,14 @@ def test_results_are_of_the_kind_that_was_given(kind: Any) -> None:
     assert [type(array) for array in steps] == [wanted] * 3
     steps = kernels.clipup_step(theta, theta, weights, rows, seed=1, lr=0.1, max_speed=0.2)
     assert [type(array) for array in steps] == [wanted] * 2
+    assert type(kernels.perturb(theta, rows, weights, sigma=theta, seed=1)) is wanted
+    for pair in (
+        kernels.weighted_sums(weights, weights, rows, 3, seed=1),
+        kernels.snes_step(theta, theta, weights, rows, seed=1, lr=0.1, lr_sigma=0.1),
+        kernels.sgd_apply(theta, theta, theta, lr=0.1, momentum=0.5),
+        kernels.adam_apply(theta, theta, theta, theta, lr=0.1, beta_powers=(0.9, 0.999)),
+    ):
+        assert {type(array) for array in pair} == {wanted}
     assert type(kernels.low_rank_perturb(theta[None], 1, rows, weights, seed=1)) is wanted
     assert type(kernels.low_rank_sum(weights, rows, (3, 2), 1, seed=1)) is wanted
     assert_same(

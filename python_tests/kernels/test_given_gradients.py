@@ -86,6 +86,12 @@ def test_on_gpus(way: str, place: Any) -> None:
         assert_law(On(place), way, dim, "normal")
 
 
+def test_clipup_of_a_gradient_is_for_the_cpu(place: Any) -> None:
+    theta = place.array(theta_of(6))
+    with pytest.raises(NotImplementedError, match=r"clipup_sums has no kernel for GPUs: .* to clipup_step"):
+        kernels.clipup_sums(theta, theta, theta)
+
+
 @pytest.mark.parametrize("l2", [0.0, 0.3])
 def test_sums_are_those_of_the_gradient(l2: float) -> None:
     theta, velocity = theta_of(2500), theta_of(2500)[::-1].copy()

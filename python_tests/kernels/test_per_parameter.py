@@ -34,14 +34,16 @@ def perturb(module: Any, kind: str, dim: int, offset: int) -> tuple[AnyArray, ..
 
 def weighted_sums(module: Any, kind: str, dim: int, offset: int) -> tuple[AnyArray, ...]:
     sums: tuple[AnyArray, ...] = module.weighted_sums(
-        WEIGHTS, WEIGHTS[::-1].copy(), ROWS, dim, kind=kind, offset=offset, **ADDRESS
+        WEIGHTS[FEW], WEIGHTS[FEW][::-1].copy(), ROWS[FEW], dim, kind=kind, offset=offset, **ADDRESS
     )
     return sums
 
 
 def snes_step(module: Any, kind: str, dim: int, offset: int) -> tuple[AnyArray, ...]:
     numbers = {"lr": 0.5, "lr_sigma": 0.03, "kind": kind, "offset": offset}
-    step: tuple[AnyArray, ...] = module.snes_step(theta_of(dim), sigma_of(dim), WEIGHTS, ROWS, **numbers, **ADDRESS)
+    step: tuple[AnyArray, ...] = module.snes_step(
+        theta_of(dim), sigma_of(dim), WEIGHTS[FEW], ROWS[FEW], **numbers, **ADDRESS
+    )
     return step
 
 
@@ -171,8 +173,8 @@ def test_sigma_stays_a_positive_number() -> None:
         sigma = np.full(997, start, np.float32)
         for lr_sigma in (-1e30, -1e3, 1e3, 1e30):
             numbers: dict[str, Any] = {"seed": 1, "lr": 1e-30, "lr_sigma": lr_sigma}
-            _, found = kernels.snes_step(theta_of(997), sigma, WEIGHTS, ROWS, **numbers)
-            assert_same(found, reference.snes_step(theta_of(997), sigma, WEIGHTS, ROWS, **numbers)[1])
+            _, found = kernels.snes_step(theta_of(997), sigma, WEIGHTS[FEW], ROWS[FEW], **numbers)
+            assert_same(found, reference.snes_step(theta_of(997), sigma, WEIGHTS[FEW], ROWS[FEW], **numbers)[1])
             assert np.isfinite(found).all()
             assert (found >= SMALLEST).all()
             factors = found.astype(np.float64) / float(start)

@@ -14,7 +14,7 @@ from fastes.noise import Generation, mirrored_rows, mirrored_signs
 from fastes.policies import MLP, Interface, Vector, build
 from fastes.problems import FUNCTIONS, Function
 
-OPTIMA = {"sphere": 0.0, "rosenbrock": 1.0, "rastrigin": 0.0, "ackley": 0.0}
+OPTIMA = {"sphere": 0.0, "ellipsoid": 0.0, "rosenbrock": 1.0, "rastrigin": 0.0, "ackley": 0.0}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -13,13 +13,57 @@ from fastes.types import Float32Array, Float64Array, UInt32Array
 
 
 @dataclass(frozen=True, slots=True)
+class Transitions:
+    """Steps of episodes, for algorithms that learn from each of them.
+
+    rows: float32 [T, 2 O + A + 2], a step each: observation, action, reward, next observation, and 1 where the episode
+    ended there by itself, 0 where it went on or was cut off; observation, action: O and A.
+    """
+
+    rows: Float32Array
+    observation: int
+    action: int
+
+    @staticmethod
+    def width(observation: int, action: int) -> int:
+        """Numbers of one step."""
+        return 2 * observation + action + 2
+
+    @property
+    def observations(self) -> Float32Array:
+        """float32 [T, O], on which it was acted."""
+        return self.rows[:, : self.observation]
+
+    @property
+    def actions(self) -> Float32Array:
+        """float32 [T, A]."""
+        return self.rows[:, self.observation : self.observation + self.action]
+
+    @property
+    def rewards(self) -> Float32Array:
+        """float32 [T]."""
+        return self.rows[:, self.observation + self.action]
+
+    @property
+    def next_observations(self) -> Float32Array:
+        """float32 [T, O], to which it led."""
+        return self.rows[:, -1 - self.observation : -1]
+
+    @property
+    def terminated(self) -> Float32Array:
+        """float32 [T], 1 or 0."""
+        return self.rows[:, -1]
+
+
+@dataclass(frozen=True, slots=True)
 class UnitResult:
     """What the members first .. first + U - 1 of one generation achieved.
 
     fitness: float32 [U], higher is better; steps: uint32 [U], environment steps taken; moments: of the observations
     that were sampled; behaviours: float32 [U, B], what novelty is measured in, NaN for members that failed, B = 0 if
     all have; statistics: float64 [U] by name, NaN where a member has none; failures: why, by the number of the member,
-    those that could not be evaluated.
+    those that could not be evaluated; transitions: of all members but those, one member and one episode after another,
+    None where they are not recorded.
     """
 
     generation: int
@@ -30,6 +74,7 @@ class UnitResult:
     behaviours: Float32Array | None = None
     statistics: Mapping[str, Float64Array] = field(default_factory=dict)
     failures: Mapping[int, str] = field(default_factory=dict)
+    transitions: Transitions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +91,7 @@ class Evaluations:
     behaviours: Float32Array | None = None
     statistics: Mapping[str, Float64Array] = field(default_factory=dict)
     failures: Mapping[int, str] = field(default_factory=dict)
+    transitions: Transitions | None = None
 
     def __post_init__(self) -> None:
         """Puts one step for each member where none were given."""
@@ -81,6 +127,7 @@ def in_member_order(results: Iterable[UnitResult], generation: int, population: 
         _behaviours(ordered),
         _statistics(ordered),
         failures,
+        _transitions(ordered),
     )
 
 
@@ -122,6 +169,14 @@ def _behaviours(units: list[UnitResult]) -> Float32Array | None:
         )
     missing = np.full((1, widths[0] if widths else 0), np.nan, np.float32)
     return np.concatenate([part if part.shape[1] else np.repeat(missing, len(part), axis=0) for part in found])
+
+
+def _transitions(units: list[UnitResult]) -> Transitions | None:
+    found = [unit.transitions for unit in units if unit.transitions is not None]
+    if len(found) < len(units):
+        return None
+    rows = np.concatenate([part.rows for part in found])
+    return Transitions(rows, found[0].observation, found[0].action)
 
 
 def _statistics(units: list[UnitResult]) -> dict[str, Float64Array]:

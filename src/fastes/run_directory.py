@@ -119,7 +119,8 @@ class RunDirectory:
             if log is not None:
                 _check_header(path, log.header, header)
                 base, last = _span(log)
-                if base <= found.generation <= last:
+                fits = base <= found.generation <= last
+                if fits and (algorithm.replays or found.generation == last):
                     for record in log.records:
                         if record.generation > progress.state.generation:
                             progress = replayed(progress, record, algorithm)
@@ -128,7 +129,10 @@ class RunDirectory:
                     return cls(path, lock, writer, base, found.generation, keep), progress
                 _put_aside(path / "journal.bin")
                 report(
-                    f"the journal leads from generation {base} to {last}, past or not as far as checkpoint "
+                    f"{type(algorithm).__name__} learns from more than the journal holds: generations "
+                    f"{found.generation + 1} to {last} are trained again, and a new journal starts there."
+                    if fits
+                    else f"the journal leads from generation {base} to {last}, past or not as far as checkpoint "
                     f"{found.generation}; a new one starts there."
                 )
             _write_config(path, config)
@@ -177,8 +181,14 @@ def replay(path: Path, algorithm: Algorithm, generation: int | None, report: Rep
 
     path: of the journal; its base checkpoint lies in `checkpoints` beside it.
 
-    Raises StorageError if the journal or the checkpoint is damaged before that generation, or they do not fit.
+    Raises StorageError if the journal or the checkpoint is damaged before that generation, or they do not fit, or if
+    the algorithm's states do not follow from fitness.
     """
+    if not algorithm.replays:
+        raise StorageError(
+            f"a run of {type(algorithm).__name__} cannot be made again from the fitness in {path}: its states follow "
+            f"from every step that was taken. They are in {path.parent / 'checkpoints'}."
+        )
     log = journal.read(path)
     if log.damage is not None:
         report(log.damage)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from fastes.algorithms import ALGORITHMS, Algorithm, State
 from fastes.conditions import Conditions, Moments
 from fastes.description import described
 from fastes.errors import FitnessError
-from fastes.messages import Evaluations
+from fastes.messages import Evaluations, Transitions
 from fastes.noise import Tensor
 from fastes.types import AnyArray, Float32Array
 
@@ -31,7 +31,9 @@ def sphere(members: Float32Array) -> Float32Array:
 
 
 def evaluations(algorithm: Algorithm, state: State, objective: Objective = sphere) -> Evaluations:
-    """What the members of the next generation achieve. Behaviours are the first two parameters."""
+    """What the members of the next generation achieve. Behaviours are the first two parameters; where the algorithm
+    learns from transitions each member has taken one step, of a policy with the state's tensors.
+    """
     members = algorithm.ask(state).materialize()
     moments = None
     if state.conditions.moments is not None:
@@ -39,7 +41,18 @@ def evaluations(algorithm: Algorithm, state: State, objective: Objective = spher
         moments = Moments(float(len(seen)), seen.sum(axis=0), (seen * seen).sum(axis=0))
     steps = 1 + np.arange(len(members), dtype=np.uint32)
     behaviours = np.ascontiguousarray(members[:, :2])
-    return Evaluations(state.generation, objective(members), steps, moments, behaviours)
+    fitness = objective(members)
+    taken = _transitions(state.tensors, members, fitness) if algorithm.learns_from_transitions else None
+    return Evaluations(state.generation, fitness, steps, moments, behaviours, transitions=taken)
+
+
+def _transitions(tensors: Sequence[Tensor], members: Float32Array, fitness: Float32Array) -> Transitions:
+    """A step of each, from some of its parameters to others, with its fitness as the reward; every other one ends."""
+    observation, action = tensors[0][2], tensors[-1][1]
+    shown = np.clip(members[:, : 2 * observation + action], -1.0, 1.0)
+    ends = np.arange(len(members), dtype=np.float32)[:, np.newaxis] % 2
+    parts = [shown[:, : observation + action], fitness[:, np.newaxis], shown[:, observation + action :], ends]
+    return Transitions(np.concatenate(parts, axis=1), observation, action)
 
 
 def trained(
@@ -60,18 +73,19 @@ def check_algorithm(
     generations: int = 8,
     seed: int = 2**64 - 1,
     tensors: tuple[Tensor, ...] = (),
+    parts: tuple[int, ...] = (),
     by_rank: bool = False,
 ) -> None:
     """Raises AssertionError saying what the algorithm does not hold: that ask and tell are pure, that states survive
-    checkpoints and replay, that a bare state asks the same, that wrong evaluations are refused, that all fitness may be
-    equal, that settings survive a file.
+    checkpoints and, where it says so, replay, that a bare state asks the same, that wrong evaluations are refused, that
+    all fitness may be equal, that settings survive a file.
 
-    tensors: shapes in theta; by_rank: whether its trajectory must not change, to the bit, with monotone transforms of
-    fitness.
+    tensors: shapes in theta; parts: where those of several teams end in it; by_rank: whether its trajectory must not
+    change, to the bit, with monotone transforms of fitness.
     """
     conditions = Conditions(Moments.none(_OBSERVATION), clip=5.0)
     theta = np.linspace(-1.0, 1.0, dim, dtype=np.float32)
-    first = algorithm.init(theta, seed, conditions, tensors)
+    first = algorithm.init(theta, seed, conditions, tensors, parts)
     _check_first(algorithm, first, theta)
     state, told = trained(algorithm, first, generations)
     _check_ask(algorithm, state)
@@ -139,13 +153,13 @@ def _check_checkpoint(algorithm: Algorithm, state: State) -> None:
 
 
 def _check_replay(algorithm: Algorithm, first: State, last: State, told: list[Evaluations]) -> None:
-    """From what a journal keeps."""
+    """From what a journal keeps; where a state follows from more, from that."""
     state = first
     for kept in told:
         steps = kept.steps if algorithm.learns_from_steps else None
         behaviours = kept.behaviours if algorithm.learns_from_behaviours else None
         known: Any = (kept.generation, kept.fitness, steps, kept.moments, behaviours)
-        state, _ = algorithm.tell(state, Evaluations(*known))
+        state, _ = algorithm.tell(state, Evaluations(*known) if algorithm.replays else kept)
     assert state.digest() == last.digest(), (
         "the run does not replay from what a journal keeps: does the algorithm look at steps or behaviours without "
         "saying so by `learns_from_steps` and `learns_from_behaviours`?"

@@ -22,7 +22,7 @@ from fastes.kernels import NOISE_SPEC
 from fastes.messages import Evaluations, in_member_order
 from fastes.metrics import episode_metrics, fitness_metrics, progress_metrics
 from fastes.optim import OPTIMIZERS
-from fastes.policies import POLICIES, Interface, Policy, PolicySpec, build
+from fastes.policies import POLICIES, Interface, Policy, PolicySpec, build, parts_of
 from fastes.problems import PROBLEMS, Outcome, Problem, with_reference
 from fastes.report import GenerationReport, Reporter, Reporters, RunInfo, RunSummary
 from fastes.result import Result, mean_and_std, write_result
@@ -121,6 +121,7 @@ class Trainer:
 
     def _trained(self, evaluator: Evaluator, interface: Interface, executor: Executor) -> Result:
         reporters = Reporters(self._reporters())
+        self.algorithm.check(self.problem, evaluator.policy, interface)
         notes = evaluator.prepare()  # told once the reporters have started
         conditions = self.problem.conditions(interface, self.algorithm.members)
         directory, progress = self._begin(evaluator.policy, conditions, notes.append)
@@ -163,7 +164,7 @@ class Trainer:
     ) -> tuple[RunDirectory | None, Progress]:
         theta = policy.theta()
         tensors = [(entry.offset, *entry.shape) for entry in policy.layout.entries]
-        state = self.algorithm.init(theta, self.seed, conditions, tensors)
+        state = self.algorithm.init(theta, self.seed, conditions, tensors, parts_of(policy))
         if self.output is None:
             return None, Progress(state)
         config = self.config()

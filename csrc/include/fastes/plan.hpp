@@ -55,6 +55,12 @@ Plan perturb(const Processor& processor, const Address& address, const Rows& row
 
 Plan weighted_sum(const Processor& processor, const Address& address, const Weighted& rows, std::uint64_t first,
                   std::uint64_t dim, float* out);
+Plan weighted_sums(const Processor& processor, const Address& address, const Weighted& rows,
+                   const float* square_weights, std::uint64_t first, std::uint64_t dim, float* g, float* h);
+Plan snes_step(const Processor& processor, const Address& address, const Weighted& rows, std::uint64_t first,
+               std::uint64_t dim, const SnesStep& step);
+Plan sgd_apply(const float* gradient, std::uint64_t dim, const SgdStep& step);
+Plan adam_apply(const float* gradient, std::uint64_t dim, const AdamStep& step);
 Plan sgd_step(const Processor& processor, const Address& address, const Weighted& rows, std::uint64_t first,
               std::uint64_t dim, const SgdStep& step);
 Plan adam_step(const Processor& processor, const Address& address, const Weighted& rows, std::uint64_t first,

@@ -263,7 +263,10 @@ class TestCommits:
     """Evaluations to Commit and back."""
 
     @given(
-        fitness=st.lists(finite32, min_size=6, max_size=6), steps=st.booleans(), summed=st.booleans(), shown=st.booleans()
+        fitness=st.lists(finite32, min_size=6, max_size=6),
+        steps=st.booleans(),
+        summed=st.booleans(),
+        shown=st.booleans(),
     )
     def test_round_trip(self, fitness: list[float], steps: bool, summed: bool, shown: bool) -> None:
         moments = Moments(4.0, np.array([-1.0, 2.0]), np.array([3.0, 4.0])) if summed else None

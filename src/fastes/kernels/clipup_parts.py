@@ -13,6 +13,7 @@ import numpy as np
 from fastes import _core
 from fastes._core import CLIPUP_BLOCK
 from fastes.kernels import arrays
+from fastes.kernels.gpu_arrays import library_of
 from fastes.types import Float32Array, Float64Array
 
 
@@ -62,8 +63,13 @@ def clipup_sums(
 
     theta, velocity, gradient: float32 [D]; the gradient g points uphill.
 
-    Raises ValueError and TypeError as `weighted_sum` does.
+    Raises ValueError and TypeError as `weighted_sum` does, NotImplementedError for arrays on GPUs.
     """
+    if library_of(theta) is not None:
+        raise NotImplementedError(
+            "clipup_sums has no kernel for GPUs: move theta, velocity and gradient to the CPU, or give weights and "
+            "rows to clipup_step."
+        )
     uphill = arrays.empty_like(theta, theta.shape)
     sums = np.empty((-(-theta.size // CLIPUP_BLOCK), 3))
     _core.clipup_sums(theta, velocity, gradient, l2=l2, gradient_out=uphill, sums=sums)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fastes.conditions import Conditions, Moments
+from fastes.messages import Transitions
 from fastes.noise import Generation
 from fastes.policies import Interface, Policy, PolicySpec
 from fastes.problems.pulse import Pulse, no_pulse
@@ -37,7 +38,8 @@ class Outcome:
 
     moments: of the observations that were sampled; behaviours: float32 [U, B], NaN for members that failed, B = 0 if
     all have; statistics: float64 [U] by name, NaN where a member has none; images: uint8 [height, width, 3] by name, of
-    the first episode; failures: why, by place in the unit, members that could not be evaluated.
+    the first episode; failures: why, by place in the unit, members that could not be evaluated; transitions: of the
+    others, where they are recorded.
     """
 
     returns: Float64Array
@@ -47,6 +49,7 @@ class Outcome:
     statistics: Mapping[str, Float64Array] = field(default_factory=dict)
     images: Mapping[str, AnyArray] = field(default_factory=dict)
     failures: Mapping[int, str] = field(default_factory=dict)
+    transitions: Transitions | None = None
 
 
 class Session(ABC):
@@ -105,6 +108,11 @@ class Problem(ABC):
     def most_behaviour(self) -> int:
         """Most numbers that a member's behaviour may be, 0 where there is none."""
         return 0
+
+    @property
+    def transition_sizes(self) -> tuple[int, int]:
+        """O and A of the `Transitions` that its sessions record, (0, 0) where they record none."""
+        return 0, 0
 
     @property
     def episodes_per_member(self) -> int:

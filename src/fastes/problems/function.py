@@ -64,8 +64,8 @@ FUNCTIONS: dict[str, VectorFunction] = {
 class Function(Problem):
     """A function of a vector, higher is better.
 
-    function: one of sphere, ellipsoid, rosenbrock, rastrigin, ackley; or a callable, or "module:callable", from float32 [D] to a
-    number; dim: D; start: every element of the first vector.
+    function: one of sphere, ellipsoid, rosenbrock, rastrigin, ackley; or a callable, or "module:callable", from float32
+    [D] to a number; dim: D; start: every element of the first vector.
     """
 
     function: str | Callable[[Float32Array], float] = "sphere"

@@ -21,6 +21,7 @@ from fastes.problems.observations import Gathered, Seen
 from fastes.problems.pulse import IDLE, no_pulse
 from fastes.problems.spaces import Box
 from fastes.problems.statistics import EpisodeStatistics
+from fastes.problems.transitions import TransitionRecorder, transition_sizes
 
 if TYPE_CHECKING:
     from fastes.problems.rollouts import Rollouts
@@ -39,6 +40,8 @@ class LockStepSession(Session):
             raise ProblemError(
                 f"problem.action_noise is for Box actions; those of {problem.subject} are {type(actions).__name__}."
             )
+        if problem.transitions:
+            transition_sizes(self._batch.spaces)
         self.interface = Interface(self._batch.spaces.observation_shape, self._decoder.outputs)
         self._forwards: dict[tuple[int, int], Forward] = {}
         self._policy: Policy | None = None
@@ -105,6 +108,9 @@ class _Game:
         fixed = 0 if unit.conditions.growth > 1 else unit.conditions.step_limit
         longest = min((steps for steps in (problem.max_steps, fixed) if steps), default=0)
         self._recorder = recorder(problem.behaviour, problem.behaviour_samples, longest)
+        self._transitions: TransitionRecorder | None = None
+        if problem.transitions:
+            self._transitions = TransitionRecorder(batch.spaces, problem.reward_offset)
         self._seen = Seen(unit.conditions, batch.spaces.observation_shape)
         sampled = np.zeros(play.seeds.shape, np.bool_)
         if unit.conditions.moments is not None and problem.obs_sample_prob:
@@ -144,7 +150,8 @@ class _Game:
     @property
     def _is_plain(self) -> bool:
         """Whether nothing stands between outputs and actions, or between steps, but what compiled code does too."""
-        return self._acting.plain and (self._recorder is None or self._recorder.only_end)
+        looked_at = self._transitions is not None or not (self._recorder is None or self._recorder.only_end)
+        return self._acting.plain and not looked_at
 
     def _in_steps(self, forward: Forward) -> None:
         """One forward, one step of all episodes, and again."""
@@ -159,7 +166,12 @@ class _Game:
             play.pulse(IDLE)
             outputs = forward(observations.reshape(self._members, self._episodes, *observations.shape[1:]))
             self._check(outputs.shape[2:])
-            batch.step(self._acting(outputs, step))
+            actions = self._acting(outputs, step)
+            if self._transitions is not None:
+                self._transitions.before(batch, actions)
+            batch.step(actions)
+            if self._transitions is not None:
+                self._transitions.after(batch)
             if self._recorder is not None:
                 self._recorder.look(batch)
             step += 1
@@ -190,6 +202,7 @@ class _Game:
             statistics.scalars(),
             statistics.images(),
             failures,
+            None if self._transitions is None else self._transitions.transitions(lost),
         )
 
     def _check(self, outputs: tuple[int, ...]) -> None:

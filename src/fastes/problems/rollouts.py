@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from fastes.conditions import Conditions, Moments
 from fastes.errors import ProblemError
@@ -17,6 +17,7 @@ from fastes.problems.base import Problem
 from fastes.problems.batches.base import Batch
 from fastes.problems.behaviour import BehaviourFunction, recorder
 from fastes.problems.lock_step import LockStepSession
+from fastes.problems.transitions import transition_sizes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,7 +48,8 @@ class Rollouts(Problem):
     reward_offset: added to every reward, such as -1 against a bonus of 1 for being alive.
 
     behaviour: what novelty is measured in, the mean over a member's episodes, see `behaviour`; behaviour_samples:
-    observations of a trajectory; statistics: names in the info of an episode's last step to report, with dots into
+    observations of a trajectory; transitions: record every step of the members' episodes, for an algorithm that learns
+    from them, see `transitions`; statistics: names in the info of an episode's last step to report, with dots into
     dicts; on_error: "raise", or "worst": a member whose environment raises, hangs or gives what is not finite counts as
     the worst of its generation.
     """
@@ -70,6 +72,7 @@ class Rollouts(Problem):
     reward_offset: float = 0.0
     behaviour: str | BehaviourFunction = "none"
     behaviour_samples: int = 10
+    transitions: bool = False
     statistics: tuple[str, ...] = ()
     on_error: Literal["raise", "worst"] = "raise"
 
@@ -130,6 +133,17 @@ class Rollouts(Problem):
         return 0 if self.behaviour == "none" else _MOST_BEHAVIOUR
 
     @property
+    def transition_sizes(self) -> tuple[int, int]:
+        """See `Problem`."""
+        if not self.transitions:
+            return 0, 0
+        batch = self.batch()
+        try:
+            return transition_sizes(batch.spaces)
+        finally:
+            batch.close()
+
+    @property
     def episodes_per_member(self) -> int:
         """See `Problem`."""
         return self.episodes
@@ -174,7 +188,8 @@ class Rollouts(Problem):
         """See `Problem.for_evaluation`: whole episodes, the environment's own rewards, no noise on actions."""
         # Equal to this one where nothing is for training only: then the centre is played in the same environments.
         sampled = 0.0 if self.obs_norm else self.obs_sample_prob
-        return replace(self, action_noise=0.0, reward_offset=0.0, obs_sample_prob=sampled, behaviour="none")
+        training_only: dict[str, Any] = {"action_noise": 0.0, "reward_offset": 0.0, "transitions": False}
+        return replace(self, **training_only, obs_sample_prob=sampled, behaviour="none")
 
     def exported(self, module: nn.Module, interface: Interface, conditions: Conditions) -> nn.Module:
         """See `Problem.exported`: with the normalisation of observations."""

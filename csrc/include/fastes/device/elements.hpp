@@ -45,8 +45,9 @@ private:
 };
 
 // out[k][j] = theta[j] + scales[k] epsilon[rows[k], first + j]. Neighbours in the list with the same row, as the two
-// members of a mirrored pair are, share one making of their noise.
-template <class Quad, class T>
+// members of a mirrored pair are, share one making of their noise. each_its_sigma: scales[k] sigma[j] takes the place
+// of scales[k].
+template <class Quad, class T, bool each_its_sigma = false>
 struct PerturbMembers {
     static constexpr std::uint32_t threads = 256;
     static constexpr std::uint32_t members_of_step = chunk_rows, resident_threads = 1536;
@@ -61,6 +62,7 @@ struct PerturbMembers {
         const float* theta;  // [span.count]
         T* out;              // [members.count][span.count]
         bool aligned;
+        const float* sigma;  // [span.count] or null
     };
 
     FASTES_CALLABLE PerturbMembers(const Params& params, const Place& place, Shared& memory)
@@ -73,6 +75,9 @@ struct PerturbMembers {
         part = static_cast<std::uint32_t>(quad % quads_of_block<Quad>);
         block = {static_cast<std::uint32_t>(quad / quads_of_block<Quad>), p.noise.generation, p.noise.keys};
         if (whole) center = QuadLanes::load(p.theta + position);
+        if constexpr (each_its_sigma) {
+            if (whole) own = QuadLanes::load(p.sigma + position);
+        }
     }
 
     FASTES_CALLABLE std::uint32_t steps() const {
@@ -99,14 +104,21 @@ struct PerturbMembers {
                 const SharedRow row = shared.rows[k];
                 if (row.c0 != made) make(row, made, z);
                 const QuadLanes::f32 epsilon{{z[0], z[1], z[2], z[3]}};
-                QuadLanes::store(to, QuadLanes::fma(QuadLanes::set(row.weight), epsilon, center));
+                auto scale = QuadLanes::set(row.weight);
+                if constexpr (each_its_sigma) scale = QuadLanes::mul(scale, own);
+                QuadLanes::store(to, QuadLanes::fma(scale, epsilon, center));
             }
             return;
         }
         for (std::uint32_t k = 0; k < count; ++k, out += p.span.count) {
             const SharedRow row = shared.rows[k];
             if (row.c0 != made) make(row, made, z);
-            emit_quad(z, position, p.span.count, false, PerturbRow<T, false>{p.theta, out, row.weight});
+            const PerturbRow<T, false> member{p.theta, out, row.weight};
+            if constexpr (each_its_sigma) {
+                emit_quad(z, position, p.span.count, false, PerturbRowEach<T, false>{member, p.sigma});
+            } else {
+                emit_quad(z, position, p.span.count, false, member);
+            }
         }
     }
     FASTES_CALLABLE void finish() const {}
@@ -131,7 +143,7 @@ private:
     std::uint32_t part;  // of the block of Philox
     bool wanted, whole;  // some of the four elements; all of them, and aligned
     BlockKeys<ScalarLanes> block;
-    QuadLanes::f32 center{};
+    QuadLanes::f32 center{}, own{};  // theta, sigma
 };
 
 }  // namespace FASTES_ISA

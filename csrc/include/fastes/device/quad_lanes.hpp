@@ -16,6 +16,10 @@ struct QuadLanes {
         float x[4];
     };
 
+    struct u32 {
+        std::uint32_t x[4];
+    };
+
     FASTES_CALLABLE static f32 set(float x) { return {{x, x, x, x}}; }
     FASTES_CALLABLE static f32 add(f32 a, f32 b) {
         f32 c;
@@ -43,6 +47,22 @@ struct QuadLanes {
         return b;
     }
     FASTES_CALLABLE static f32 neg(f32 a) { return {{-a.x[0], -a.x[1], -a.x[2], -a.x[3]}}; }
+
+    FASTES_CALLABLE static u32 words_of(f32 a) {
+        return {{bits_of(a.x[0]), bits_of(a.x[1]), bits_of(a.x[2]), bits_of(a.x[3])}};
+    }
+    FASTES_CALLABLE static f32 floats_of(u32 a) {
+        return {{float_of(a.x[0]), float_of(a.x[1]), float_of(a.x[2]), float_of(a.x[3])}};
+    }
+    template <int N>
+    FASTES_CALLABLE static u32 shift_left(u32 a) {
+        return {{a.x[0] << N, a.x[1] << N, a.x[2] << N, a.x[3] << N}};
+    }
+    FASTES_CALLABLE static f32 choose_negative(f32 x, f32 a, f32 b) {
+        f32 c;
+        for (int i = 0; i < 4; ++i) c.x[i] = ScalarLanes::choose_negative(x.x[i], a.x[i], b.x[i]);
+        return c;
+    }
 
     FASTES_CALLABLE static f32 load(const float* p) {
 #if defined(__CUDA_ARCH__)

@@ -15,6 +15,7 @@
 #include "fastes/device/rows.hpp"
 #include "fastes/optimizer.hpp"
 #include "fastes/outputs.hpp"
+#include "fastes/snes.hpp"
 
 namespace fastes {
 inline namespace FASTES_ISA {
@@ -58,6 +59,21 @@ struct NormalShare {
             float z[4];
             normals<ScalarLanes>(words[0], z);
             for (int i = 0; i < 4; ++i) sum[i] = fused_multiply_add(row.weight, z[i], sum[i]);
+        }
+    }
+    FASTES_INLINE void work_both(const Chunk& chunk, std::uint32_t, const NoiseAddress& noise, const Shared& shared,
+                                 const float* square_weights, float* sum, float* square_sum) const {
+        for (std::uint32_t k = 0; k < chunk.count; ++k) {
+            const SharedRow row = shared.rows[k];
+            std::uint32_t words[1][4];
+            philox_words<ScalarLanes, 1>(&block, row.key(), noise.keys, words);
+            float z[4];
+            normals<ScalarLanes>(words[0], z);
+            for (int i = 0; i < 4; ++i) {
+                sum[i] = fused_multiply_add(row.weight, z[i], sum[i]);
+                const float square = fused_multiply_add(z[i], z[i], -1.0f);
+                square_sum[i] = fused_multiply_add(square_weights[k], square, square_sum[i]);
+            }
         }
     }
 };
@@ -105,6 +121,24 @@ struct Normal8Share {
                 const std::uint32_t shifted = i % 4 == 0 ? word << 7 : word >> (8 * (i % 4) - 7);
                 const float level = *reinterpret_cast<const float*>(levels + ((shifted & 255u << 7) | bank));
                 sum[i] = fused_multiply_add(row.weight, level, sum[i]);
+            }
+        }
+    }
+    FASTES_INLINE void work_both(const Chunk& chunk, std::uint32_t thread, const NoiseAddress& noise,
+                                 const Shared& shared, const float* square_weights, float* sum,
+                                 float* square_sum) const {
+        const std::uint32_t bank = thread % banks;
+        for (std::uint32_t k = 0; k < chunk.count; ++k) {
+            const SharedRow row = shared.rows[k];
+            std::uint32_t words[1][4];
+            philox_words<ScalarLanes, 1>(&block, row.key(), noise.keys, words);
+            FASTES_UNROLL
+            for (int i = 0; i < 16; ++i) {
+                const float level = shared.levels[words[0][i / 4] >> 8 * (i % 4) & 255u][bank];
+                sum[i] = fused_multiply_add(row.weight, level, sum[i]);
+                const float square =
+                    fused_multiply_add(rounded_product(level, Noise::step * Noise::step), level, -1.0f);
+                square_sum[i] = fused_multiply_add(square_weights[k], square, square_sum[i]);
             }
         }
     }
@@ -182,6 +216,8 @@ struct UpdateOutput {
 using SgdOutput = UpdateOutput<SgdStep, SgdUpdate>;
 using AdamOutput = UpdateOutput<AdamStep, AdamUpdate>;
 using GradientOutput = UpdateOutput<ClipUpStep, GradientUpdate>;
+using SnesMeanOutput = UpdateOutput<SnesStep, SnesMean>;
+using SnesSpreadOutput = UpdateOutput<SnesStep, SnesSpread>;
 
 // The first block of Philox of a block of the grid.
 template <class Share, class Params>
@@ -278,6 +314,142 @@ private:
     Chunk chunk;
     Share share;
     float sum[Share::elements];
+};
+
+// The sum and that of the squares less 1, h_j = sum_k b_k (eps[row_k, j]^2 - 1), of all chunks in order.
+template <class Share>
+struct SharedOfBoth : Share::Shared {
+    float square_weights[chunk_rows];
+
+    FASTES_CALLABLE void load(const float* given, const Chunk& chunk, std::uint32_t thread) {
+        if (thread < chunk.count) square_weights[thread] = given[chunk.begin + thread];
+    }
+};
+
+template <class Share, class Output, class SquareOutput>
+struct WeightedSums {
+    static_assert(Share::steps == 1);
+    static constexpr std::uint32_t threads = sum_threads;
+    using Shared = SharedOfBoth<Share>;
+    struct Params {
+        NoiseAddress noise;
+        WeightedNumbers rows;
+        const float* square_weights;
+        std::uint64_t first, dim;
+        Output output;
+        SquareOutput square_output;
+        bool aligned;
+    };
+
+    FASTES_CALLABLE WeightedSums(const Params& params, const Place& place, Shared& memory)
+        : p(params), at(place), shared(memory) {
+        share.begin(first_noise_block<Share>(p, at), at.thread, p.noise, shared);
+        FASTES_UNROLL
+        for (std::uint32_t i = 0; i < Share::elements; ++i) total[i] = square_total[i] = 0.0f;
+    }
+
+    FASTES_CALLABLE std::uint32_t steps() const {
+        return static_cast<std::uint32_t>((p.rows.count + chunk_rows - 1) / chunk_rows);
+    }
+    FASTES_CALLABLE void load(std::uint32_t step) {
+        const Chunk chunk(p.rows, step);
+        share.load(p.rows, chunk, 0, at.thread, p.noise, shared);
+        shared.load(p.square_weights, chunk, at.thread);
+    }
+    FASTES_INLINE void work(std::uint32_t step) {
+        float sum[Share::elements] = {}, square_sum[Share::elements] = {};
+        share.work_both(Chunk(p.rows, step), at.thread, p.noise, shared, shared.square_weights, sum, square_sum);
+        FASTES_UNROLL
+        for (std::uint32_t i = 0; i < Share::elements; ++i) {
+            total[i] = rounded_sum(total[i], sum[i]);
+            square_total[i] = rounded_sum(square_total[i], square_sum[i]);
+        }
+    }
+    FASTES_CALLABLE void finish() const {
+        emit_share<Share>(total, p, at, p.output);
+        emit_share<Share>(square_total, p, at, p.square_output);
+    }
+
+private:
+    const Params& p;
+    Place at;
+    Shared& shared;
+    Share share;
+    float total[Share::elements], square_total[Share::elements];
+};
+
+// Both totals of one chunk each row of blocks.
+template <class Share>
+struct ChunkTotalsOfBoth {
+    static_assert(Share::steps == 1);
+    static constexpr std::uint32_t threads = sum_threads;
+    using Shared = SharedOfBoth<Share>;
+    struct Params {
+        NoiseAddress noise;
+        WeightedNumbers rows;
+        const float* square_weights;
+        std::uint64_t first, dim, first_chunk;
+        float *totals, *square_totals;
+        std::uint64_t stride;
+        bool aligned;
+    };
+
+    FASTES_CALLABLE ChunkTotalsOfBoth(const Params& params, const Place& place, Shared& memory)
+        : p(params), at(place), shared(memory), chunk(p.rows, p.first_chunk + at.block_y) {
+        share.begin(first_noise_block<Share>(p, at), at.thread, p.noise, shared);
+        FASTES_UNROLL
+        for (std::uint32_t i = 0; i < Share::elements; ++i) sum[i] = square_sum[i] = 0.0f;
+    }
+
+    FASTES_CALLABLE std::uint32_t steps() const { return 1; }
+    FASTES_CALLABLE void load(std::uint32_t) {
+        share.load(p.rows, chunk, 0, at.thread, p.noise, shared);
+        shared.load(p.square_weights, chunk, at.thread);
+    }
+    FASTES_INLINE void work(std::uint32_t) {
+        share.work_both(chunk, at.thread, p.noise, shared, shared.square_weights, sum, square_sum);
+    }
+    FASTES_CALLABLE void finish() const {
+        emit_share<Share>(sum, p, at, Copy{p.totals + at.block_y * p.stride});
+        emit_share<Share>(square_sum, p, at, Copy{p.square_totals + at.block_y * p.stride});
+    }
+
+private:
+    const Params& p;
+    Place at;
+    Shared& shared;
+    Chunk chunk;
+    Share share;
+    float sum[Share::elements], square_sum[Share::elements];
+};
+
+// Hands on a gradient that is there.
+template <class Output>
+struct ApplyGradient : OneStep {
+    static constexpr std::uint32_t threads = 256;
+    struct Params {
+        const float* gradient;
+        std::uint64_t dim;
+        Output output;
+        bool aligned;
+    };
+
+    FASTES_CALLABLE ApplyGradient(const Params& params, const Place& place, Shared&) : p(params), at(place) {}
+
+    FASTES_CALLABLE void finish() const {
+        const std::uint64_t j = 4 * (std::uint64_t{at.block_x} * threads + at.thread);
+        if (p.aligned && j + 4 <= p.dim) {
+            return p.output.template operator()<QuadLanes>(static_cast<std::int64_t>(j),
+                                                           QuadLanes::load(p.gradient + j));
+        }
+        for (std::uint64_t i = j; i < j + 4 && i < p.dim; ++i) {
+            p.output.template operator()<ScalarLanes>(static_cast<std::int64_t>(i), p.gradient[i]);
+        }
+    }
+
+private:
+    const Params& p;
+    Place at;
 };
 
 // Adds totals in order, after those of earlier launches in `before`, if any, and hands on the result.

@@ -14,7 +14,7 @@ from fastes import errors
 from fastes.conditions import Conditions, Moments
 from fastes.errors import FastesError
 from fastes.executors.failure import Failure
-from fastes.messages import UnitResult
+from fastes.messages import Transitions, UnitResult
 from fastes.noise import Generation, Perturbation
 from fastes.types import AnyArray, Float32Array
 
@@ -47,7 +47,8 @@ def unpacked_generation(parcel: bytes, memory: Float32Array, dim: int) -> Genera
     """The generation. memory: float32, its vectors one after the other; dim: D."""
     arrays, scalars = unpacked(parcel)
     surroundings = {k.removeprefix("conditions."): v for k, v in arrays.items() if k.startswith("conditions.")}
-    noise = scalars["noise"] | {"matrices": tuple(tuple(matrix) for matrix in scalars["noise"]["matrices"])}
+    noise = scalars["noise"]
+    noise |= {name: tuple(tuple(item) for item in noise[name]) for name in ("matrices", "parts")}
     generation = Generation(
         scalars["seed"],
         scalars["index"],
@@ -78,10 +79,14 @@ def packed_results(results: Sequence[UnitResult]) -> bytes:
             arrays[f"{number}.total"], arrays[f"{number}.squares"] = result.moments.total, result.moments.squares
         if result.behaviours is not None:
             arrays[f"{number}.behaviours"] = result.behaviours
+        if result.transitions is not None:
+            arrays[f"{number}.transitions"] = result.transitions.rows
         arrays |= {f"{number}.statistics.{name}": values for name, values in result.statistics.items()}
     failures = {number: dict(result.failures) for number, result in enumerate(results) if result.failures}
     names = {number: list(result.statistics) for number, result in enumerate(results) if result.statistics}
-    return packed(arrays, {"failures": failures, "statistics": names})
+    recorded = [result.transitions for result in results if result.transitions is not None]
+    sizes = (recorded[0].observation, recorded[0].action) if recorded else (0, 0)  # the same for all
+    return packed(arrays, {"failures": failures, "statistics": names, "transition": sizes})
 
 
 def packed_failure(failure: Failure) -> bytes:
@@ -103,6 +108,7 @@ def unpacked_results(parcel: bytes, generation: int) -> Iterator[UnitResult]:
         moments = None
         if own + "count" in arrays:
             moments = Moments(float(arrays[own + "count"][0]), arrays[own + "total"], arrays[own + "squares"])
+        rows = arrays.get(own + "transitions")
         yield UnitResult(
             generation,
             first,
@@ -112,6 +118,7 @@ def unpacked_results(parcel: bytes, generation: int) -> Iterator[UnitResult]:
             arrays.get(own + "behaviours"),
             {name: arrays[f"{own}statistics.{name}"] for name in scalars["statistics"].get(str(number), [])},
             {int(member): why for member, why in scalars["failures"].get(str(number), {}).items()},
+            None if rows is None else Transitions(rows, *scalars["transition"]),
         )
 
 

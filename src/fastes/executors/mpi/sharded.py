@@ -43,6 +43,7 @@ class Shard:
                     seed=step.seed,
                     generation=step.generation,
                     kind=step.kind,
+                    stream=step.stream,
                     part=slices.part,
                 )
         self._moments = after.arrays
@@ -84,12 +85,13 @@ class Sharded(Optimizer):
         seed: int,
         generation: int,
         kind: str = "normal",
+        stream: int = 0,
         part: Part = WHOLE,
     ) -> tuple[Float32Array, OptimizerState]:
         """See `Optimizer`; of the whole only."""
         assert part is WHOLE
         names, is_new = list(state.arrays), state is not self._last
-        step = Step(weights, rows, seed, generation, kind, theta.size, state.scalars, names, is_new)
+        step = Step(weights, rows, seed, generation, kind, theta.size, state.scalars, names, is_new, stream)
         with self._world.counted_on():
             self._theta.show(theta)
             self._world.told(STEP + step.packed())

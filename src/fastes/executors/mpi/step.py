@@ -10,8 +10,9 @@ from fastes.types import Float32Array, UInt32Array
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What it takes besides theta and moments: weights: float32 [K]; rows: uint32 [K]; seed, generation and kind of the
-    noise; dim: D; scalars: of the optimizer's state; names: of its arrays; is_new: whether these have to be sent.
+    """What it takes besides theta and moments: weights: float32 [K]; rows: uint32 [K]; seed, generation, kind and
+    stream of the noise; dim: D; scalars: of the optimizer's state; names: of its arrays; is_new: whether these have to
+    be sent.
     """
 
     weights: Float32Array
@@ -23,6 +24,7 @@ class Step:
     scalars: dict[str, float]
     names: list[str]
     is_new: bool
+    stream: int = 0
 
     def packed(self) -> bytes:
         """As bytes."""
@@ -36,4 +38,4 @@ class Step:
         return cls(arrays["weights"], arrays["rows"], *(others[name] for name in _OTHERS))
 
 
-_OTHERS = ("seed", "generation", "kind", "dim", "scalars", "names", "is_new")
+_OTHERS = ("seed", "generation", "kind", "dim", "scalars", "names", "is_new", "stream")

@@ -114,14 +114,13 @@ class TcpExecutor(Executor):
             context, binding = server_side(self._settings.tls_cert, self._settings.tls_key)
         history = History(plan.state)
         run = _run(evaluator, plan, tuple(Code(code) for code in self._settings.tolerate))
+        sync = self._sync(plan)
         self._units = -(-run.setup.members // run.setup.unit_size)
         self._modules = sorted({reference.module for reference in references(resolved(plan.tables))})
         started: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
 
         def serve() -> None:
-            self._coordinator = Coordinator(
-                run, token, binding, history, self._settings.sync, self._results.put, self._joined
-            )
+            self._coordinator = Coordinator(run, token, binding, history, sync, self._results.put, self._joined)
             self._loop = asyncio.new_event_loop()
             try:
                 self._loop.run_until_complete(self._serve(context, started))
@@ -277,6 +276,17 @@ class TcpExecutor(Executor):
             self._coordinator.close(code, reason)
             await self._coordinator.gone()
 
+    def _sync(self, plan: Plan) -> Sync:
+        """Raises ExecutorError if workers cannot make the states themselves."""
+        if plan.algorithm.replays:
+            return self._settings.sync
+        if self._settings.sync == "replay":
+            raise ExecutorError(
+                f"executor.sync = 'replay' does not go with {type(plan.algorithm).__name__}, whose states follow from "
+                "more than fitness: leave it out, and they are sent."
+            )
+        return "broadcast"
+
     def _token(self, plan: Plan) -> tuple[Token, Path | None]:
         """The secret, and the file that it is in."""
         path = self._settings.token_file
@@ -328,6 +338,7 @@ def _run(evaluator: Evaluator, plan: Plan, tolerate: tuple[Code, ...]) -> Run:
         dim=evaluator.policy.dim,
         observation=0 if conditions.moments is None else conditions.moments.total.size,
         behaviour=evaluator.problem.most_behaviour,
+        transition=evaluator.problem.transition_sizes,
         path=evaluator.policy.path,
         **numbers,
         **named,

@@ -53,7 +53,8 @@ TABLES = ("problem", "policy", "algorithm", "optimizer")
 
 def run_numbers(setup: Setup) -> RunNumbers:
     """The sizes by which messages of this run are checked."""
-    return RunNumbers(setup.members, setup.unit_size, setup.dim, setup.observation, setup.behaviour)
+    sizes = setup.observation, setup.behaviour, setup.transition
+    return RunNumbers(setup.members, setup.unit_size, setup.dim, *sizes)
 
 
 def farewell(encoder: Encoder, error: ProtocolError) -> bytes:

@@ -9,13 +9,14 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from fastes.errors import ExecutorError
+from fastes.errors import ExecutorError, ProblemError
 from fastes.evaluator import Evaluator
 from fastes.executors.failure import Failure
 from fastes.executors.pool import Answer, Pool
 from fastes.executors.pool_process import Closable
 from fastes.executors.tcp.handshake import run_numbers
 from fastes.executors.tcp.payloads import evaluations_of, failure_of, result_of
+from fastes.executors.tcp.refusals import ProtocolError
 from fastes.executors.tcp.snapshots import Snapshot
 from fastes.executors.tcp.wire import Commit, Lease, Message, Ready, Resync, Returned, Revoke, Setup
 from fastes.noise import Generation
@@ -192,4 +193,7 @@ class Node:
         if not self._told:
             assert self._state is not None
             digest, self._told = self._state.digest(), True
-        return result_of(answer.outcome, self._numbers, digest)
+        try:
+            return result_of(answer.outcome, self._numbers, digest)
+        except ProtocolError as error:  # more than travels: the unit has failed, here and wherever else it goes
+            return failure_of(lease.generation, lease.unit, ProblemError(error.text))

@@ -25,7 +25,7 @@ from fastes.executors.tcp import limits
 from fastes.executors.tcp.limits import RunNumbers
 from fastes.executors.tcp.refusals import Code, ProtocolError, printable
 from fastes.executors.tcp.wire import Commit, Failed, Result, SumsOfObservations
-from fastes.messages import Evaluations, UnitResult
+from fastes.messages import Evaluations, Transitions, UnitResult
 from fastes.types import AnyArray
 
 _ERRORS: dict[str, type[FastesError]] = {
@@ -51,6 +51,11 @@ def result_of(unit: UnitResult, numbers: RunNumbers, digest: str | None = None) 
         )
     if len(unit.statistics) > limits.STATISTICS:
         raise _wrong(f"it has {len(unit.statistics)} statistics, and at most {limits.STATISTICS} travel")
+    steps = unit.transitions
+    if steps is not None and steps.rows.nbytes > limits.TRANSITIONS:
+        raise _wrong(
+            f"the steps in it have {steps.rows.nbytes} bytes, and at most {limits.TRANSITIONS} travel: lower unit_size"
+        )
     return Result(
         generation=unit.generation,
         unit=unit.first // numbers.unit_size,
@@ -61,6 +66,7 @@ def result_of(unit: UnitResult, numbers: RunNumbers, digest: str | None = None) 
         behaviours=None if behaviours is None else _bytes(behaviours, _F32),
         statistics={name: _bytes(values, _F64) for name, values in unit.statistics.items()},
         failures={member - unit.first: printable(why, limits.FAILURE_TEXT) for member, why in unit.failures.items()},
+        transitions=None if steps is None else _bytes(steps.rows, _F32),
     )
 
 
@@ -72,15 +78,17 @@ def unit_result(message: Result, numbers: RunNumbers) -> UnitResult:
     for member in message.failures:
         if member >= size:
             raise _wrong(f"member {member} of a unit of {size} is said to have failed")
+    fitness, steps = _vector(message.fitness, _F32, size, "fitness"), _vector(message.steps, _U32, size, "steps")
     return UnitResult(
         message.generation,
         first,
-        _vector(message.fitness, _F32, size, "fitness"),
-        _vector(message.steps, _U32, size, "steps"),
+        fitness,
+        steps,
         _moments(message.moments, numbers),
         _behaviours(message.behaviours, size, numbers),
         {name: _vector(values, _F64, size, f"statistic {name!r}") for name, values in message.statistics.items()},
         {first + member: printable(why, limits.FAILURE_TEXT) for member, why in message.failures.items()},
+        _transitions(message, steps, numbers),
     )
 
 
@@ -170,6 +178,20 @@ def _moments(sums: SumsOfObservations | None, numbers: RunNumbers) -> Moments | 
     if (squares < 0).any():
         raise _wrong("a sum of squares is negative")
     return Moments(sums.count, total, squares)
+
+
+def _transitions(message: Result, steps: AnyArray, numbers: RunNumbers) -> Transitions | None:
+    """steps: uint32 [U], that the members took: there is a row for each, but for those of members that failed."""
+    data = message.transitions
+    if data is None:
+        return None
+    if not any(numbers.transition):
+        raise _wrong("it has transitions, which this run does not record")
+    taken = sum(count for member, count in enumerate(steps.tolist()) if member not in message.failures)
+    width = Transitions.width(*numbers.transition)
+    if len(data) != taken * width * _F32.itemsize:
+        raise _wrong(f"transitions have {len(data)} bytes, not {_F32.itemsize * width} for each of {taken} steps")
+    return Transitions(_vector(data, _F32, taken * width, "transitions").reshape(taken, width), *numbers.transition)
 
 
 def _behaviours(data: bytes | None, size: int, numbers: RunNumbers) -> AnyArray | None:

@@ -22,6 +22,7 @@ from fastes.executors.tcp.refusals import Code, ProtocolError
 U16 = Annotated[int, Meta(ge=0, le=2**16 - 1)]
 U32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 U64 = Annotated[int, Meta(ge=0)]  # message pack itself has no larger ones
+Elements = Annotated[int, Meta(ge=0, le=limits.MOST_ELEMENTS)]
 Name = Annotated[str, Meta(max_length=limits.NAME)]
 Digest = Annotated[bytes, Meta(min_length=16, max_length=16)]  # BLAKE2b-128, as `kernels.digest`
 Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]  # SHA-256
@@ -87,8 +88,8 @@ class Identity(Message, frozen=True):
 
 
 class Setup(Message, frozen=True):
-    """Coordinator: the run. `members` N, `dim` D, `observation` O and `behaviour` B as in `RunNumbers`; path: by which
-    the members of a unit are evaluated together, of `policies.population.PATHS`.
+    """Coordinator: the run. `members` N, `dim` D, `observation` O, `behaviour` B and `transition` as in `RunNumbers`;
+    path: by which the members of a unit are evaluated together, of `policies.population.PATHS`.
     """
 
     TYPE = 5
@@ -98,8 +99,9 @@ class Setup(Message, frozen=True):
     members: Annotated[int, Meta(ge=1, le=limits.MOST_MEMBERS)]
     unit_size: Annotated[int, Meta(ge=1, le=limits.MOST_MEMBERS)]
     dim: Annotated[int, Meta(ge=1, le=2**34)]
-    observation: Annotated[int, Meta(ge=0, le=limits.MOST_ELEMENTS)]
-    behaviour: Annotated[int, Meta(ge=0, le=limits.MOST_ELEMENTS)]
+    observation: Elements
+    behaviour: Elements
+    transition: tuple[Elements, Elements]
     path: Name
     problem: Table
     policy: Table
@@ -190,7 +192,7 @@ class Lease(Message, frozen=True):
 class Result(Message, frozen=True):
     """Worker: what the unit's members achieved, U of them. fitness: float32 [U]; steps: uint32 [U]; behaviours:
     float32 [U, B]; statistics: float64 [U] each; failures: why, by place in the unit; digest: of the worker's state,
-    with its first result of a generation.
+    with its first result of a generation; transitions: float32 [T, W], the T steps of all members but failed ones.
     """
 
     TYPE = 12
@@ -203,6 +205,7 @@ class Result(Message, frozen=True):
     behaviours: bytes | None = None
     statistics: Annotated[dict[Name, bytes], Meta(max_length=limits.STATISTICS)] = {}
     failures: dict[U32, Annotated[str, Meta(max_length=limits.FAILURE_TEXT)]] = {}
+    transitions: bytes | None = None
 
 
 class Returned(Message, frozen=True):

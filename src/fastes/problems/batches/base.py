@@ -30,9 +30,10 @@ class Batch(ABC):
     that is not known.
 
     observations: float32 [n, *observation_shape], what policies see; rewards: float64 [n], of the last step; active:
-    bool [n], which go on; steps: uint32 [n]; returns: float64 [n], rewards summed in order; started: bool [n], which
-    began in the last call; failures: why, by slot; infos: what Gymnasium calls info, of the last step of each episode
-    that has ended, where there is one; running: how many were active after the last call.
+    bool [n], which go on; terminated: bool [n], which have ended by themselves, not by a limit of steps or time; steps:
+    uint32 [n]; returns: float64 [n], rewards summed in order; started: bool [n], which began in the last call;
+    failures: why, by slot; infos: what Gymnasium calls info, of the last step of each episode that has ended, where
+    there is one; running: how many were active after the last call.
 
     An episode that is not active keeps its observation, and its action does not matter. Where there are fewer
     environments than episodes, some begin when others have ended: they are inactive until then, and `running` counts
@@ -42,6 +43,7 @@ class Batch(ABC):
     observations: AnyArray
     rewards: AnyArray
     active: AnyArray
+    terminated: AnyArray
     steps: UInt32Array
     returns: AnyArray
     started: AnyArray
@@ -70,7 +72,7 @@ class Batch(ABC):
         self.limit = min((steps for steps in (limit, self.longest) if steps), default=0)
         self.failures.clear()
         self.infos.clear()
-        for array in (self.observations, self.rewards, self.steps, self.returns):
+        for array in (self.observations, self.rewards, self.terminated, self.steps, self.returns):
             array[...] = 0
         self.active[:] = True
         self.active[list(left_out)] = False
@@ -140,6 +142,7 @@ class Batch(ABC):
         self.observations = np.zeros((n, *self.spaces.observation_shape), np.float32)
         self.rewards = np.zeros(n)
         self.active = np.zeros(n, np.bool_)
+        self.terminated = np.zeros(n, np.bool_)
         self.steps = np.zeros(n, np.uint32)
         self.returns = np.zeros(n)
         self.started = np.zeros(n, np.bool_)

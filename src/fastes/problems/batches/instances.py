@@ -80,7 +80,7 @@ class InstanceBatch(Batch):
             told[slot] = info
             if terminated or truncated:
                 over.append(slot)
-                self.infos[slot] = info
+                self.infos[slot], self.terminated[slot] = info, terminated
         stepped = self._active_slots
         self.rewards[stepped] = rewards
         with np.errstate(over="ignore"):  # a return that is not finite fails its episode at the end

@@ -62,6 +62,7 @@ class Lanes(Batch):
         mode = getattr(mode, "value", mode)
         self._same_step, self._disabled = mode in ("SameStep", None), mode == "Disabled"
         self._over = np.zeros(self._lanes, np.bool_)
+        self._terminated = self._over  # of the last step
         self._idle = idle(self.spaces.actions, self._lanes).astype(self._spaces_of_one[1].dtype)
 
     def step(self, actions: AnyArray) -> None:
@@ -89,6 +90,7 @@ class Lanes(Batch):
         if infos:
             for slot in slots[ended].tolist():
                 self.infos[slot] = of_lane(infos, slot - self._first)
+        self.terminated[slots] = self._terminated[lanes]
         for slot in slots[~sound].tolist():
             self.fail(slot, f"gave the reward {rewards[slot - self._first]}")
         self.check()
@@ -137,6 +139,7 @@ class Lanes(Batch):
         self._prepare_step()
         observations, rewards, terminated, truncated, infos = self._call("step", taken)
         self._over = np.logical_or(terminated, truncated).astype(np.bool_)
+        self._terminated = np.asarray(terminated).astype(np.bool_)
         amounts = np.asarray(rewards, np.float64)
         if amounts.shape != (self._lanes,) or self._over.shape != (self._lanes,):
             raise ProblemError(

@@ -52,7 +52,7 @@ class NativeBatch(Batch):
             self._sizes[n] = self.native.episodes(n)
         self.episodes = episodes = self._sizes[n]
         self.observations, self.rewards, self.active = episodes.observations, episodes.rewards, episodes.active
-        self.steps, self.returns = episodes.steps, episodes.returns
+        self.terminated, self.steps, self.returns = episodes.terminated, episodes.steps, episodes.returns
 
 
 def spaces_of(native: envs.Native) -> Spaces:
