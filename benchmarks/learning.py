@@ -104,6 +104,7 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value in all of them")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args()
+    sys.path.insert(0, "")  # as for the command line: recipes may name modules of the folder in which it runs
     print(description(), "\n", sep="")
     print("| recipe | IQM | gate | score of each seed | steps | time of a run |\n|---|---|---|---|---|---|", flush=True)
     record: dict[str, Any] = {"machine": description(), "isa": kernels.info()["isa"], "recipes": {}}
