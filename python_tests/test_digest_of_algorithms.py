@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from conformance.ways import WAYS, undisturbed
+from several_agents import AIM, RELAY
 from specimens import CARTPOLE, changed
 
 from fastes.algorithms import ALGORITHMS
@@ -46,6 +47,8 @@ CASES = {
         archive_leaves="random",
     ),
     "esac": told("esac", problem=PENDULUM, population=4, children=2, **LEARNER),
+    "multi_agent": RELAY,
+    "self_play": AIM,
 }
 WAYS_TRIED = (
     "local, 3 processes",

@@ -31,7 +31,7 @@ def save_policy(
     normalises = isinstance(module, Normalised)
     kind = type(module.module if isinstance(module, Normalised) else module).__name__
     if interface is not None:
-        tables["interface"] = [list(interface.observation_shape), interface.action_size]
+        tables["interface"] = interface.as_list()
     write_json(description, tables | {"module": kind, "normalised": normalises, "digest": digest})
     try:
         safetensors.torch.save_model(module, str(temporary))

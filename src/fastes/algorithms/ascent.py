@@ -91,6 +91,7 @@ def stepped(
     theta: float32 [D]; weights: float32 [K]; rows: uint32 [K]; generation: in the noise's address.
     """
     if not noise.matrices:
-        return optimizer.step(theta, moments, weights, rows, seed=seed, generation=generation, kind=noise.kind)
+        at: dict[str, Any] = {"seed": seed, "generation": generation, "kind": noise.kind, "stream": noise.stream}
+        return optimizer.step(theta, moments, weights, rows, **at)
     gradient = noise.weighted_sum(weights, rows, theta.size, seed=seed, generation=generation)
     return optimizer.apply(theta, moments, gradient)

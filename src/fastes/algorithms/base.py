@@ -6,7 +6,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -17,13 +17,18 @@ from fastes.noise import Generation, Tensor
 from fastes.optim import Optimizer, OptimizerState
 from fastes.types import AnyArray, Float32Array, Metrics
 
+if TYPE_CHECKING:
+    from fastes.policies import Interface, Policy
+    from fastes.problems import Problem
+
 
 @dataclass(frozen=True, slots=True)
 class State:
     """Everything that an algorithm knows after `generation` generations. A checkpoint is this, and nothing else.
 
     seed: 64 bits; theta: float32 [D], of the policy that a run would give now; conditions: under which the next
-    generation is evaluated; tensors: the shapes in theta, empty where it has none.
+    generation is evaluated; tensors: the shapes in theta, empty where it has none; parts: where the policies of several
+    teams end in theta, empty where it is one policy.
 
     An algorithm that knows more has a subclass, whose further fields are arrays, numbers, texts or lists of those.
     """
@@ -34,6 +39,7 @@ class State:
     optimizer: OptimizerState
     conditions: Conditions = field(default_factory=Conditions)
     tensors: tuple[Tensor, ...] = ()
+    parts: tuple[int, ...] = ()
     _digest: list[str] = field(default_factory=list, init=False, repr=False, compare=False)  # once it was asked for
 
     def after(self, evaluations: Evaluations, **changes: Any) -> Self:
@@ -55,6 +61,7 @@ class State:
             "optimizer": dict(self.optimizer.scalars),
             "conditions": self.conditions.scalars(),
             "tensors": [list(tensor) for tensor in self.tensors],
+            "parts": list(self.parts),
         } | {k: v for k, v in self._own().items() if not isinstance(v, np.ndarray)}
 
     @classmethod
@@ -71,6 +78,7 @@ class State:
             OptimizerState(moments, {k: float(v) for k, v in scalars["optimizer"].items()}),
             Conditions.restore(surroundings, scalars["conditions"]),
             tuple(tuple(tensor) for tensor in scalars.get("tensors", [])),
+            tuple(scalars.get("parts", [])),
             **{name: arrays[name] if name in arrays else scalars[name] for name in cls._own_names()},
         )
 
@@ -127,6 +135,21 @@ class Algorithm(ABC):
         return False
 
     @property
+    def learns_from_transitions(self) -> bool:
+        """Whether `tell` looks at single steps, so that they have to be recorded and sent with fitness."""
+        return False
+
+    @property
+    def replays(self) -> bool:
+        """Whether a state follows from what a journal keeps, with the same bits on every machine: if it does not, a run
+        goes on from its newest checkpoint, and states are sent to where they are needed.
+        """
+        return True
+
+    def check(self, problem: Problem, policy: Policy, interface: Interface) -> None:  # noqa: B027 (most take any)
+        """Whether it can train this policy on this problem, before a run. Raises ConfigError if it cannot."""
+
+    @property
     def vectors(self) -> int:
         """Vectors of D that a generation has at most, see `Generation.vectors`."""
         return 1
@@ -164,9 +187,10 @@ class Algorithm(ABC):
         seed: int,
         conditions: Conditions | None = None,
         tensors: Sequence[Tensor] = (),
+        parts: Sequence[int] = (),
     ) -> State:
         """State before the first generation. theta: float32 [D]; seed: 64 bits; conditions: of the first generation;
-        tensors: shapes in theta, which low-rank noise needs.
+        tensors: shapes in theta, which low-rank noise needs; parts: where the policies of several teams end in theta.
 
         Raises ValueError if theta is no vector of float32 or the seed does not fit.
         """
@@ -175,8 +199,8 @@ class Algorithm(ABC):
         if not 0 <= seed < 2**64:
             raise ValueError(f"seed must be from 0 to 2^64 - 1, not {seed}.")
         optimizer = OptimizerState() if self.optimizer is None else self.optimizer.init(theta.size)
-        first = self.state_type(seed, 0, np.array(theta), optimizer, conditions or Conditions(), tuple(tensors))
-        return self._first(first)
+        start = (seed, 0, np.array(theta), optimizer, conditions or Conditions(), tuple(tensors), tuple(parts))
+        return self._first(self.state_type(*start))
 
     def ask(self, state: State) -> Generation:
         """The members of the next generation, as addresses; `materialize()` makes their parameters."""
@@ -200,5 +224,9 @@ class Algorithm(ABC):
         if self.learns_from_behaviours and evaluations.behaviours is None:
             raise ValueError(
                 "the evaluations have no behaviours, which this algorithm learns from: set problem.behaviour."
+            )
+        if self.learns_from_transitions and evaluations.transitions is None:
+            raise ValueError(
+                "the evaluations have no transitions, which this algorithm learns from: set problem.transitions = true."
             )
         return self._tell(state, evaluations)

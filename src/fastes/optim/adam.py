@@ -48,6 +48,7 @@ class Adam(Optimizer):
         seed: int,
         generation: int,
         kind: str = "normal",
+        stream: int = 0,
         part: Part = WHOLE,
     ) -> tuple[Float32Array, OptimizerState]:
         """See `Optimizer.step`."""
@@ -60,6 +61,7 @@ class Adam(Optimizer):
             rows,
             seed=seed,
             generation=generation,
+            stream=stream,
             offset=part.first,
             kind=kind,
             **settings,

@@ -40,11 +40,13 @@ class Optimizer(ABC):
         seed: int,
         generation: int,
         kind: str = "normal",
+        stream: int = 0,
         part: Part = WHOLE,
     ) -> tuple[Float32Array, OptimizerState]:
         """theta: float32 [D]; weights: float32 [K] and rows: uint32 [K] of the uphill direction. Gives new arrays.
 
-        part: where theta and the state's arrays are elements [first, first + D) of larger ones.
+        stream: of the noise's address; part: where theta and the state's arrays are elements [first, first + D) of
+        larger ones.
         """
 
     @abstractmethod

@@ -49,11 +49,12 @@ class ClipUp(Optimizer):
         seed: int,
         generation: int,
         kind: str = "normal",
+        stream: int = 0,
         part: Part = WHOLE,
     ) -> tuple[Float32Array, OptimizerState]:
         """See `Optimizer.step`."""
         velocity = state.arrays["velocity"]
-        address: dict[str, Any] = {"seed": seed, "generation": generation, "kind": kind}
+        address: dict[str, Any] = {"seed": seed, "generation": generation, "kind": kind, "stream": stream}
         lengths = self._lengths()
         if part is WHOLE:
             theta, velocity = kernels.clipup_step(theta, velocity, weights, rows, **address, **lengths, l2=self.l2)

@@ -47,6 +47,7 @@ class SGD(Optimizer):
         seed: int,
         generation: int,
         kind: str = "normal",
+        stream: int = 0,
         part: Part = WHOLE,
     ) -> tuple[Float32Array, OptimizerState]:
         """See `Optimizer.step`."""
@@ -57,6 +58,7 @@ class SGD(Optimizer):
             rows,
             seed=seed,
             generation=generation,
+            stream=stream,
             offset=part.first,
             kind=kind,
             lr=self.lr,

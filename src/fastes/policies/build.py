@@ -34,7 +34,7 @@ def build(spec: PolicySpec, interface: Interface, seed: int, arguments: dict[str
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed & (2**63 - 1))
-            module = _module(spec, interface, arguments or {})
+            module = module_of(spec, interface, arguments or {})
     finally:
         torch.set_num_threads(threads)
     if not isinstance(module, nn.Module):
@@ -42,7 +42,8 @@ def build(spec: PolicySpec, interface: Interface, seed: int, arguments: dict[str
     return Policy(module)
 
 
-def _module(spec: PolicySpec, interface: Interface, arguments: dict[str, Any]) -> nn.Module:
+def module_of(spec: PolicySpec, interface: Interface, arguments: dict[str, Any]) -> nn.Module:
+    """The module of a specification, drawn from torch's generator as it is; see `build`."""
     if isinstance(spec, nn.Module):
         return copy.deepcopy(spec)
     if isinstance(spec, Factory):

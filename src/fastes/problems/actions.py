@@ -20,7 +20,7 @@ import numpy as np
 
 from fastes.errors import ProblemError
 from fastes.policies.build import imported
-from fastes.problems.spaces import Actions, Box, Discrete, MultiBinary, MultiDiscrete, Outputs
+from fastes.problems.spaces import Actions, Box, Discrete, MultiBinary, MultiDiscrete, Outputs, Several
 from fastes.types import AnyArray, Float32Array, Float64Array
 
 Action = Literal["auto", "argmax", "sample", "clip", "tanh", "binned"]
@@ -45,10 +45,13 @@ class Decoder:
 
 def decoder(actions: Actions, how: str | ActionFunction = "auto", bins: int = 5, size: int = 0) -> Decoder:
     """The decoder for a space of actions. how: an `Action`, a function, or "module:callable"; bins: values of each
-    element of a Box, for "binned"; size: outputs that a function takes, 0 for as many as `auto`.
+    element of a Box, for "binned"; size: outputs that a function takes, 0 for as many as `auto`. Actions of
+    several agents are each decoded so, one's outputs after the other's.
 
     Raises ProblemError if the space cannot be decoded so.
     """
+    if isinstance(actions, Several):
+        return _of_several([decoder(one, how, bins, size) for one in actions.of])
     if callable(how) or ":" in how:
         function = imported(how, ProblemError) if isinstance(how, str) else how
         return _called(function, size or _MAKERS[type(actions)]["auto"](actions, bins).outputs)
@@ -162,6 +165,23 @@ def _between(box: Box, share: Float64Array) -> AnyArray:
 
 def _raw(space: Outputs, bins: int) -> Decoder:
     return Decoder(space.size, lambda outputs, _: outputs)
+
+
+def _of_several(decoders: list[Decoder]) -> Decoder:
+    """Actions: object [n, agents]."""
+    outputs = np.cumsum([0, *(one.outputs for one in decoders)])
+    words = np.cumsum([0, *(one.words for one in decoders)])
+
+    def decode(given: Float32Array, drawn: Float64Array) -> AnyArray:
+        chosen = np.empty((len(given), len(decoders)), object)
+        for agent, one in enumerate(decoders):
+            own = given[:, outputs[agent] : outputs[agent + 1]], drawn[:, words[agent] : words[agent + 1]]
+            actions = one.decode(*own)
+            for slot, action in enumerate(actions.tolist() if actions.ndim == 1 else actions):
+                chosen[slot, agent] = action
+        return chosen
+
+    return Decoder(int(outputs[-1]), decode, int(words[-1]))
 
 
 def _called(function: ActionFunction, size: int) -> Decoder:

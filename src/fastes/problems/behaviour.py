@@ -18,7 +18,7 @@ from fastes.policies.build import imported
 from fastes.problems.batches.base import Batch
 from fastes.types import AnyArray, Float32Array
 
-Behaviour = Literal["none", "final_observation", "final_position", "trajectory"]
+Behaviour = Literal["none", "final_observation", "final_position", "trajectory", "team_returns"]
 """The kinds that have names."""
 
 BehaviourFunction: TypeAlias = Callable[[Float32Array, dict[str, Any]], AnyArray]
@@ -69,9 +69,12 @@ def recorder(kind: str | BehaviourFunction, samples: int, max_steps: int = 0) ->
         raise ProblemError(f"problem.behaviour must be one of {known}, or 'module:callable', not {kind!r}.")
     if samples < 1:
         raise ProblemError(f"problem.behaviour_samples must be at least 1, not {samples}.")
-    return {"final_observation": _FinalObservation, "final_position": _FinalPosition}.get(
-        kind, lambda: _Trajectory(samples, max_steps) if kind == "trajectory" else None
-    )()
+    at_the_end: dict[str, Callable[[], Recorder]] = {
+        "final_observation": _FinalObservation,
+        "final_position": _FinalPosition,
+        "team_returns": _TeamReturns,
+    }
+    return at_the_end.get(kind, lambda: _Trajectory(samples, max_steps) if kind == "trajectory" else None)()
 
 
 class _FinalObservation(Recorder):
@@ -92,6 +95,19 @@ class _FinalPosition(Recorder):
                 f"holds {found}. Take 'final_observation', or a function: 'module:callable'."
             )
         return np.array([[info.get(name, 0.0) for name in names] for info in infos], np.float32)
+
+
+class _TeamReturns(Recorder):
+    """What each team of several agents has gathered: not of novelty, but on the same way to the algorithm."""
+
+    def _of(self, batch: Batch, slots: npt.NDArray[np.intp]) -> AnyArray:
+        infos = [batch.infos.get(slot, {}) for slot in slots.tolist()]
+        if not all("team_returns" in info for info in infos):
+            raise ProblemError(
+                "problem.behaviour = 'team_returns' needs teams: take problem.kind = 'pettingzoo', or an environment "
+                "that gives team_returns in the info of an episode's last step."
+            )
+        return np.array([info["team_returns"] for info in infos])
 
 
 class _Trajectory(Recorder):

@@ -63,7 +63,14 @@ class Outputs:
     size: int = 0
 
 
-Actions = Discrete | MultiDiscrete | MultiBinary | Box | Outputs
+@dataclass(frozen=True, slots=True)
+class Several:
+    """The actions of several agents that act at the same time, in the order of the agents."""
+
+    of: tuple[Discrete | MultiDiscrete | MultiBinary | Box, ...]
+
+
+Actions = Discrete | MultiDiscrete | MultiBinary | Box | Outputs | Several
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,6 +103,10 @@ def idle(actions: Actions, count: int) -> AnyArray:
             one = np.zeros(shape, np.int8)
         case Box(low=low, high=high):
             one = np.clip(np.zeros_like(low), low, high)
+        case Several(of=several):
+            one = np.empty(len(several), object)
+            for number, actions_of_one in enumerate(several):
+                one[number] = idle(actions_of_one, 1)[0]
         case _:
             raise ProblemError(f"an environment must name its actions to be idle; these are {actions}.")
     return np.repeat(one[np.newaxis], count, axis=0)

@@ -1,0 +1,133 @@
+"""Self-play: OpenAI-ES (Salimans et al. 2017, arXiv 1703.03864) against a pool of past parameters (Bansal et al. 2018,
+"Emergent complexity via multi-agent competition", arXiv 1710.03748, section 3.3).
+
+Every n generations theta goes into the pool, which keeps the last K and begins with the first theta. The opponents of a
+generation are drawn from it, with replacement, and are the same for all members: their parameters are rows 1, 2, ... of
+the generation's theta, against which a problem such as `Duel` plays its members. As they are old as well as new, theta
+does not forget how to beat them, and does not run in circles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import get_args
+
+import numpy as np
+
+from fastes import kernels
+from fastes.algorithms.ascent import (
+    ShapingSetting,
+    check_named,
+    check_noise,
+    check_pairs,
+    check_positive,
+    check_shaping,
+    mirrored,
+    perturbation,
+    stepped,
+    weights_of,
+)
+from fastes.algorithms.base import Algorithm, State
+from fastes.messages import Evaluations
+from fastes.noise import Generation, Stream, pair_weights
+from fastes.optim import Adam, Optimizer
+from fastes.shaping import finite_fitness
+from fastes.shaping.finite import NanFitness
+from fastes.types import AnyArray, Float32Array, Metrics
+
+_MOST_OPPONENTS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState(State):
+    """pool: float32 [k, D], past thetas, the oldest first."""
+
+    pool: Float32Array = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class SelfPlay(Algorithm):
+    """population, sigma, optimizer, shaping, noise, rank, nan_fitness: as of `OpenAIES`.
+
+    opponents: that a generation's members meet; pool: K, past thetas that are kept; every: n, generations from one of
+    them to the next. Raises ValueError for settings out of range.
+    """
+
+    population: int = 256
+    sigma: float = 0.1
+    optimizer: Optimizer = field(default_factory=Adam)
+    shaping: ShapingSetting = "centered_ranks"
+    noise: str = "normal"
+    rank: int = 1
+    opponents: int = 2
+    pool: int = 10
+    every: int = 5
+    nan_fitness: NanFitness = "raise"
+
+    def __post_init__(self) -> None:
+        """Checks the settings."""
+        check_pairs(self.population)
+        check_positive(sigma=self.sigma)
+        check_shaping(self.shaping)
+        check_noise(self.noise, self.rank)
+        check_named("nan_fitness", self.nan_fitness, get_args(NanFitness))
+        for name, value in (("opponents", self.opponents), ("pool", self.pool), ("every", self.every)):
+            if value < 1 or (name == "opponents" and value > _MOST_OPPONENTS):
+                limit = f" and at most {_MOST_OPPONENTS}" if name == "opponents" else ""
+                raise ValueError(f"algorithm.{name} must be at least 1{limit}, not {value}.")
+
+    @property
+    def members(self) -> int:
+        """See `Algorithm`."""
+        return self.population
+
+    @property
+    def state_type(self) -> type[State]:
+        """See `Algorithm`."""
+        return PoolState
+
+    @property
+    def vectors(self) -> int:
+        """See `Algorithm`."""
+        return 1 + self.opponents
+
+    def _first(self, state: PoolState) -> State:
+        return replace(state, pool=state.theta[np.newaxis].copy())
+
+    def _ask(self, state: PoolState) -> Generation:
+        generation = mirrored(state, self.population, self.sigma, perturbation(state, self.noise, self.rank))
+        met = state.pool[drawn_opponents(state.seed, state.generation, len(state.pool), self.opponents)]
+        centers = np.zeros(self.population, np.uint32)
+        return replace(generation, theta=np.concatenate([state.theta[np.newaxis], met]), centers=centers)
+
+    def _tell(self, state: PoolState, evaluations: Evaluations) -> tuple[State, Metrics]:
+        fitness = finite_fitness(evaluations.fitness, self.nan_fitness, state.generation)
+        weights_p = pair_weights(weights_of(self.shaping, fitness, state)) / np.float32(self.population)
+        theta, optimizer = stepped(
+            self.optimizer,
+            state.theta,
+            state.optimizer,
+            weights_p,
+            np.arange(len(weights_p), dtype=np.uint32),
+            perturbation(state, self.noise, self.rank),
+            seed=state.seed,
+            generation=state.generation,
+        )
+        pool = state.pool
+        if (state.generation + 1) % self.every == 0:
+            pool = np.concatenate([pool, theta[np.newaxis]])[-self.pool :]
+        changed = state.after(evaluations, theta=theta, optimizer=optimizer, pool=pool)
+        return changed, {"sigma": self.sigma, "pool": float(len(pool))}
+
+
+def drawn_opponents(seed: int, generation: int, pool: int, count: int) -> AnyArray:
+    """Numbers below `pool`, drawn with replacement: int64 [count].
+
+    Each is the word of that number of stream 6, row 0, times pool, divided by 2^32 and rounded down.
+    """
+    blocks = np.arange(-(-count // 4), dtype=np.uint32)
+    counters = np.zeros((len(blocks), 4), np.uint32)
+    counters[:, 0], counters[:, 1], counters[:, 3] = blocks, Stream.SELECTION, generation
+    words = kernels.philox4x32(counters, seed).reshape(-1)[:count]
+    drawn: AnyArray = ((words.astype(np.uint64) * np.uint64(pool)) >> np.uint64(32)).astype(np.int64)
+    return drawn
