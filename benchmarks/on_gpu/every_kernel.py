@@ -69,6 +69,21 @@ def _step(name: str, kind: str, rows: int, dim: int) -> Call:
     return f"{name} {kind} {rows} x {dim}", call
 
 
+def _sigma_for_each(kind: str, rows: int, dim: int, offset: int) -> Call:
+    """perturb with sigma, weighted_sums and snes_step."""
+
+    def call(on_gpu: bool) -> Answers:
+        theta = arrays.theta(dim)
+        center, sigma = (_there(a, on_gpu=on_gpu) for a in (theta, theta * theta + np.float32(0.01)))
+        weights, numbers = (_there(a, on_gpu=on_gpu) for a in (arrays.weights(rows), arrays.numbers(rows)))
+        at: dict[str, Any] = {"seed": 7, "generation": 2, "offset": offset, "kind": kind}
+        made = kernels.perturb(center, numbers[:6], weights[:6], sigma=sigma, **at)
+        sums = kernels.weighted_sums(weights, weights, numbers, dim, **at)
+        return [made, *sums, *kernels.snes_step(center, sigma, weights, numbers, lr=0.5, lr_sigma=0.03, **at)]
+
+    return f"sigma for each {kind} {rows} x {dim} from {offset}", call
+
+
 def _low_rank_perturb(kind: str, dtype: torch.dtype) -> Call:
     def call(on_gpu: bool) -> Answers:
         theta = _there(arrays.theta(SHAPE[0] * SHAPE[1]).reshape(SHAPE), on_gpu=on_gpu)
@@ -108,6 +123,7 @@ def calls() -> Iterator[Call]:
                 yield _perturb(kind, dtype, dim, offset)
             for rows in ROWS:
                 yield _weighted_sum(kind, rows, dim, offset)
+                yield _sigma_for_each(kind, rows, dim, offset)
         for name, rows in product(steps.SETTINGS, ROWS):
             yield _step(name, kind, rows, DIMS[1][0])
         for dtype in TYPES:
