@@ -14,7 +14,7 @@ from specimens import changed, run
 
 import fastes
 from fastes import kernels
-from fastes.algorithms import MultiAgent, OpenAIES, State, openai_es
+from fastes.algorithms import MultiAgent, OpenAIES, State, mirrored_es
 from fastes.algorithms.multi_agent import FIRST_STREAM
 from fastes.errors import FitnessError
 from fastes.executors.mpi.parcels import packed_generation, unpacked_generation
@@ -67,7 +67,7 @@ def test_a_team_learns_as_if_it_were_alone(optimizer: Optimizer, noise: str, mon
     first = 0
     for team, last in enumerate(ENDS):
         stream = FIRST_STREAM + team
-        monkeypatch.setattr(openai_es, "perturbation", lambda s, kind, r, stream=stream: Perturbation(kind, stream))
+        monkeypatch.setattr(mirrored_es, "perturbation", lambda s, kind, r, stream=stream: Perturbation(kind, stream))
         single = OpenAIES(population=MEMBERS, sigma=0.5, optimizer=optimizer, noise=noise)
         alone = single.init(state.theta[first:last], SEED)
         for _ in range(3):

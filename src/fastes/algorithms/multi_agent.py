@@ -14,29 +14,17 @@ state, and takes its own step.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field, replace
-from typing import get_args
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fastes.algorithms.ascent import (
-    ShapingSetting,
-    check_named,
-    check_noise,
-    check_pairs,
-    check_positive,
-    check_shaping,
-    mirrored,
-    perturbation,
-    stepped,
-    weights_of,
-)
-from fastes.algorithms.base import Algorithm, State
+from fastes.algorithms.ascent import mirrored, perturbation, stepped, weights_of
+from fastes.algorithms.base import State
+from fastes.algorithms.mirrored_es import MirroredES
 from fastes.messages import Evaluations
 from fastes.noise import Generation, Perturbation, pair_weights
-from fastes.optim import Adam, Optimizer, OptimizerState
+from fastes.optim import OptimizerState
 from fastes.shaping import finite_fitness
-from fastes.shaping.finite import NanFitness
 from fastes.types import Float32Array, Metrics
 
 FIRST_STREAM = 256
@@ -44,32 +32,11 @@ FIRST_STREAM = 256
 
 
 @dataclass(frozen=True, slots=True)
-class MultiAgent(Algorithm):
-    """population, sigma, optimizer, shaping, noise, rank, nan_fitness: as of `OpenAIES`, the same for all teams.
+class MultiAgent(MirroredES):
+    """The settings are those of `MirroredES`, the same for all teams.
 
-    A member whose environment failed counts as the worst for each team. Raises ValueError for settings out of range.
+    A member whose environment failed counts as the worst for each team.
     """
-
-    population: int = 256
-    sigma: float = 0.1
-    optimizer: Optimizer = field(default_factory=Adam)
-    shaping: ShapingSetting = "centered_ranks"
-    noise: str = "normal"
-    rank: int = 1
-    nan_fitness: NanFitness = "raise"
-
-    def __post_init__(self) -> None:
-        """Checks the settings."""
-        check_pairs(self.population)
-        check_positive(sigma=self.sigma)
-        check_shaping(self.shaping)
-        check_noise(self.noise, self.rank)
-        check_named("nan_fitness", self.nan_fitness, get_args(NanFitness))
-
-    @property
-    def members(self) -> int:
-        """See `Algorithm`."""
-        return self.population
 
     @property
     def learns_from_behaviours(self) -> bool:

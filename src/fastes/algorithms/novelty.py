@@ -22,54 +22,39 @@ generations are one of each agent, in order, because nothing is known of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 
-from fastes.algorithms.ascent import (
-    ShapingSetting,
-    check_named,
-    check_noise,
-    check_pairs,
-    check_positive,
-    check_shaping,
-    mirrored,
-    perturbation,
-    stepped,
-    weights_of,
-)
-from fastes.algorithms.base import Algorithm, State
+from fastes.algorithms.ascent import check_named, check_positive, perturbation, stepped, weights_of
+from fastes.algorithms.base import State
 from fastes.algorithms.initialisation import Beginning, Initial
+from fastes.algorithms.mirrored_es import MirroredES
 from fastes.algorithms.novelty_centers import unperturbed, with_known
 from fastes.algorithms.novelty_choice import adapted, in_proportion, ramped
 from fastes.algorithms.novelty_state import Agent, NoveltyState
 from fastes.archive import Archive, Leaves, novelty
 from fastes.messages import Evaluations
 from fastes.noise import Generation, Perturbation, Stream, pair_weights
-from fastes.optim import Adam, Optimizer
-from fastes.shaping import MultiObjective, finite_fitness
-from fastes.shaping.finite import NanFitness
+from fastes.shaping import MultiObjective
 from fastes.types import Float32Array, Metrics
 
 Variant = Literal["ns", "nsr", "nsra", "progressive"]
 
 
 @dataclass(frozen=True, slots=True)
-class NoveltyES(Algorithm):
-    """population: perturbed members of a generation, mirrored pairs; centers: further ones that are theta itself, the
-    first facing the episodes of all others, the second others, and so on: their mean counts; agents: M;
+class NoveltyES(MirroredES):
+    """centers: members besides the pairs that are theta itself, the first facing the episodes of all others, the second
+    others, and so on: their mean counts; agents: M;
 
     variant: what reward counts; delta, patience: of nsra; ramp: of progressive; k: neighbours of novelty;
     archive_capacity, archive_leaves: see `Archive`; initial, initial_sigma: how agents begin, see
-    `fastes.algorithms.initialisation`; sigma, optimizer, shaping, noise, rank, nan_fitness: as of `OpenAIES`.
+    `fastes.algorithms.initialisation`; all else as of `MirroredES`.
 
     Raises ValueError for settings out of range.
     """
 
-    population: int = 256
-    sigma: float = 0.1
-    optimizer: Optimizer = field(default_factory=Adam)
     variant: Variant = "nsr"
     agents: int = 5
     centers: int = 1
@@ -81,20 +66,13 @@ class NoveltyES(Algorithm):
     archive_leaves: Leaves = "oldest"
     initial: Initial = "xavier"
     initial_sigma: float = 1.0
-    shaping: ShapingSetting = "centered_ranks"
-    noise: str = "normal"
-    rank: int = 1
-    nan_fitness: NanFitness = "raise"
 
     def __post_init__(self) -> None:
         """Checks the settings."""
-        check_pairs(self.population)
-        check_positive(sigma=self.sigma, initial_sigma=self.initial_sigma)
+        MirroredES.__post_init__(self)
+        check_positive(initial_sigma=self.initial_sigma)
         check_named("variant", self.variant, get_args(Variant))
         check_named("initial", self.initial, get_args(Initial))
-        check_shaping(self.shaping)
-        check_noise(self.noise, self.rank)
-        check_named("nan_fitness", self.nan_fitness, get_args(NanFitness))
         for name in ("agents", "centers", "k", "patience", "ramp"):
             if getattr(self, name) < 1:
                 raise ValueError(f"algorithm.{name} must be at least 1, not {getattr(self, name)}.")
@@ -138,7 +116,7 @@ class NoveltyES(Algorithm):
         )
 
     def _ask(self, state: NoveltyState) -> Generation:
-        pairs = mirrored(state.bare(), self.population, self.sigma, perturbation(state, self.noise, self.rank))
+        pairs = MirroredES._ask(self, state.bare())
         trials = np.append(np.zeros(self.population, np.uint32), np.arange(self.centers, dtype=np.uint32))
         return replace(
             pairs,
@@ -148,7 +126,7 @@ class NoveltyES(Algorithm):
         )
 
     def _tell(self, state: NoveltyState, evaluations: Evaluations) -> tuple[State, Metrics]:
-        fitness = finite_fitness(evaluations.fitness, self.nan_fitness, state.generation)[: self.population]
+        fitness = self._finite(state, evaluations)[: self.population]
         behaviours, agent = evaluations.behaviours, state.agents[state.present]
         assert behaviours is not None  # as `tell` has seen to
         reached, shown = unperturbed(evaluations, self.population)

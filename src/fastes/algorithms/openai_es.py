@@ -15,28 +15,15 @@ generations, so that it does not matter who evaluates them; no result is of an o
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
-from fastes.algorithms.ascent import (
-    ShapingSetting,
-    check_named,
-    check_noise,
-    check_pairs,
-    check_positive,
-    check_shaping,
-    mirrored,
-    perturbation,
-    stepped,
-    weights_of,
-)
-from fastes.algorithms.base import Algorithm, State
+from fastes.algorithms.ascent import mirrored, perturbation
+from fastes.algorithms.base import State
+from fastes.algorithms.mirrored_es import MirroredES
 from fastes.messages import Evaluations
-from fastes.noise import Generation, pair_weights
-from fastes.optim import Adam, Optimizer
-from fastes.shaping import finite_fitness
-from fastes.shaping.finite import NanFitness
+from fastes.noise import Generation
 from fastes.types import Float32Array, Metrics
 
 
@@ -52,37 +39,18 @@ class CollectingState(State):
 
 
 @dataclass(frozen=True, slots=True)
-class OpenAIES(Algorithm):
-    """population: N, members of a generation, N / 2 mirrored pairs; sigma: standard deviation of the perturbations;
-
-    shaping: how fitness becomes weights; noise: kind of perturbation, or "low_rank" with `rank`; min_steps: environment
-    steps that an update takes at least, 0 for one update a generation; nan_fitness: "raise", or "worst" to count
-    members whose fitness is not finite as the worst finite one. Raises ValueError for settings out of range.
+class OpenAIES(MirroredES):
+    """min_steps: environment steps that an update takes at least, 0 for one update a generation; all else as of
+    `MirroredES`. Raises ValueError for settings out of range.
     """
 
-    population: int = 256
-    sigma: float = 0.1
-    optimizer: Optimizer = field(default_factory=Adam)
-    shaping: ShapingSetting = "centered_ranks"
-    noise: str = "normal"
-    rank: int = 1
     min_steps: int = 0
-    nan_fitness: NanFitness = "raise"
 
     def __post_init__(self) -> None:
         """Checks the settings."""
-        check_pairs(self.population)
-        check_positive(sigma=self.sigma)
-        check_shaping(self.shaping)
-        check_noise(self.noise, self.rank)
-        check_named("nan_fitness", self.nan_fitness, get_args(NanFitness))
+        MirroredES.__post_init__(self)
         if self.min_steps < 0:
             raise ValueError(f"algorithm.min_steps must not be negative, not {self.min_steps}.")
-
-    @property
-    def members(self) -> int:
-        """See `Algorithm`."""
-        return self.population
 
     @property
     def state_type(self) -> type[State]:
@@ -95,14 +63,13 @@ class OpenAIES(Algorithm):
         return self.min_steps > 0
 
     def _ask(self, state: State) -> Generation:
-        noise = perturbation(state, self.noise, self.rank)
         if not isinstance(state, CollectingState):
-            return mirrored(state, self.population, self.sigma, noise)
-        generation = mirrored(state, self.population, self.sigma, noise, len(state.gathered) // 2)
-        return replace(generation, drawn=state.since)
+            return MirroredES._ask(self, state)
+        noise, first_row = perturbation(state, self.noise, self.rank), len(state.gathered) // 2
+        return replace(mirrored(state, self.population, self.sigma, noise, first_row), drawn=state.since)
 
     def _tell(self, state: Any, evaluations: Evaluations) -> tuple[State, Metrics]:
-        fitness = finite_fitness(evaluations.fitness, self.nan_fitness, state.generation)
+        fitness = self._finite(state, evaluations)
         drawn, own, metrics = state.generation, {}, {"sigma": self.sigma}
         if self.min_steps:
             fitness = np.concatenate([state.gathered, fitness])
@@ -112,15 +79,5 @@ class OpenAIES(Algorithm):
                 return state.after(evaluations, gathered=fitness, steps=steps), metrics
             drawn = state.since
             own = {"gathered": np.zeros(0, np.float32), "steps": 0, "since": state.generation + 1}
-        weights_p = pair_weights(weights_of(self.shaping, fitness, state)) / np.float32(len(fitness))
-        theta, optimizer = stepped(
-            self.optimizer,
-            state.theta,
-            state.optimizer,
-            weights_p,
-            np.arange(len(weights_p), dtype=np.uint32),
-            perturbation(state, self.noise, self.rank),
-            seed=state.seed,
-            generation=drawn,
-        )
+        theta, optimizer = self._climbed(state, fitness, drawn)
         return state.after(evaluations, theta=theta, optimizer=optimizer, **own), metrics

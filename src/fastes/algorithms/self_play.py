@@ -10,29 +10,14 @@ does not forget how to beat them, and does not run in circles.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import get_args
 
 import numpy as np
 
 from fastes import kernels
-from fastes.algorithms.ascent import (
-    ShapingSetting,
-    check_named,
-    check_noise,
-    check_pairs,
-    check_positive,
-    check_shaping,
-    mirrored,
-    perturbation,
-    stepped,
-    weights_of,
-)
-from fastes.algorithms.base import Algorithm, State
+from fastes.algorithms.base import State
+from fastes.algorithms.mirrored_es import MirroredES
 from fastes.messages import Evaluations
-from fastes.noise import Generation, Stream, pair_weights
-from fastes.optim import Adam, Optimizer
-from fastes.shaping import finite_fitness
-from fastes.shaping.finite import NanFitness
+from fastes.noise import Generation, Stream
 from fastes.types import AnyArray, Float32Array, Metrics
 
 _MOST_OPPONENTS = 1024
@@ -46,40 +31,22 @@ class PoolState(State):
 
 
 @dataclass(frozen=True, slots=True)
-class SelfPlay(Algorithm):
-    """population, sigma, optimizer, shaping, noise, rank, nan_fitness: as of `OpenAIES`.
-
-    opponents: that a generation's members meet; pool: K, past thetas that are kept; every: n, generations from one of
-    them to the next. Raises ValueError for settings out of range.
+class SelfPlay(MirroredES):
+    """opponents: that a generation's members meet; pool: K, past thetas that are kept; every: n, generations from one
+    of them to the next; all else as of `MirroredES`. Raises ValueError for settings out of range.
     """
 
-    population: int = 256
-    sigma: float = 0.1
-    optimizer: Optimizer = field(default_factory=Adam)
-    shaping: ShapingSetting = "centered_ranks"
-    noise: str = "normal"
-    rank: int = 1
     opponents: int = 2
     pool: int = 10
     every: int = 5
-    nan_fitness: NanFitness = "raise"
 
     def __post_init__(self) -> None:
         """Checks the settings."""
-        check_pairs(self.population)
-        check_positive(sigma=self.sigma)
-        check_shaping(self.shaping)
-        check_noise(self.noise, self.rank)
-        check_named("nan_fitness", self.nan_fitness, get_args(NanFitness))
+        MirroredES.__post_init__(self)
         for name, value in (("opponents", self.opponents), ("pool", self.pool), ("every", self.every)):
             if value < 1 or (name == "opponents" and value > _MOST_OPPONENTS):
                 limit = f" and at most {_MOST_OPPONENTS}" if name == "opponents" else ""
                 raise ValueError(f"algorithm.{name} must be at least 1{limit}, not {value}.")
-
-    @property
-    def members(self) -> int:
-        """See `Algorithm`."""
-        return self.population
 
     @property
     def state_type(self) -> type[State]:
@@ -95,24 +62,13 @@ class SelfPlay(Algorithm):
         return replace(state, pool=state.theta[np.newaxis].copy())
 
     def _ask(self, state: PoolState) -> Generation:
-        generation = mirrored(state, self.population, self.sigma, perturbation(state, self.noise, self.rank))
+        generation = MirroredES._ask(self, state)
         met = state.pool[drawn_opponents(state.seed, state.generation, len(state.pool), self.opponents)]
         centers = np.zeros(self.population, np.uint32)
         return replace(generation, theta=np.concatenate([state.theta[np.newaxis], met]), centers=centers)
 
     def _tell(self, state: PoolState, evaluations: Evaluations) -> tuple[State, Metrics]:
-        fitness = finite_fitness(evaluations.fitness, self.nan_fitness, state.generation)
-        weights_p = pair_weights(weights_of(self.shaping, fitness, state)) / np.float32(self.population)
-        theta, optimizer = stepped(
-            self.optimizer,
-            state.theta,
-            state.optimizer,
-            weights_p,
-            np.arange(len(weights_p), dtype=np.uint32),
-            perturbation(state, self.noise, self.rank),
-            seed=state.seed,
-            generation=state.generation,
-        )
+        theta, optimizer = self._climbed(state, self._finite(state, evaluations))
         pool = state.pool
         if (state.generation + 1) % self.every == 0:
             pool = np.concatenate([pool, theta[np.newaxis]])[-self.pool :]
