@@ -16,7 +16,8 @@ from specimens import CARTPOLE, changed
 
 from fastes.algorithms import ALGORITHMS
 
-NATIVE = changed(CARTPOLE, problem={"native": True, "obs_norm": True, "obs_sample_prob": 1.0}, optimizer={})
+NATIVE = changed(CARTPOLE, problem={"native": True, "obs_norm": True, "obs_sample_prob": 1.0})
+del NATIVE["optimizer"]  # each has its own
 SHOWN = {"behaviour": "final_observation"}
 PENDULUM = {"env": "Pendulum-v1", "action": "tanh", "transitions": True}
 LEARNER = {"activation": "tanh", "updates_per_step": 0.02, "learning_starts": 500, "batch_size": 8}
