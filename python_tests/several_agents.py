@@ -199,7 +199,7 @@ AIM: Tables = {
         "obs_norm": True,
     },
     "policy": {"kind": "mlp", "hidden": [5]},
-    "algorithm": {"kind": "self_play", "population": 12, "opponents": 3, "pool": 2, "every": 2},
+    "algorithm": {"kind": "self_play", "population": 12, "opponents": 2, "pool": 2, "every": 2},
     "optimizer": {"kind": "adam", "lr": 0.05},
     "executor": {"kind": "inline"},
     "evaluation": {"every": 2, "episodes": 2},

@@ -1,4 +1,4 @@
-"""What docs/results.md says of the quick recipes, with the first seed: benchmarks/learning.py has all of them, with more."""
+"""What docs/results.md says of the quick recipes, with the first seed; benchmarks/learning.py has more of both."""
 
 from __future__ import annotations
 

@@ -70,8 +70,8 @@ def test_it_steps_as_openai_es_does() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"opponents": 0}, "algorithm.opponents must be at least 1 and at most 1024, not 0"),
-        ({"opponents": 1025}, "algorithm.opponents must be at least 1 and at most 1024, not 1025"),
+        ({"opponents": 0}, "algorithm.opponents must be from 1 to 1024, not 0"),
+        ({"opponents": 1025}, "algorithm.opponents must be from 1 to 1024, not 1025"),
         ({"pool": 0}, "algorithm.pool must be at least 1, not 0"),
         ({"every": 0}, "algorithm.every must be at least 1, not 0"),
     ],

@@ -9,7 +9,8 @@ import pytest
 
 from fastes import kernels
 from fastes.algorithms import PGPE, SNES, Algorithm, OpenAIES
-from fastes.algorithms.snes import SigmaState, authors_rate
+from fastes.algorithms.sigma_for_each import SigmaState
+from fastes.algorithms.snes import authors_rate
 from fastes.messages import Evaluations
 from fastes.optim import SGD, Adam, ClipUp
 from fastes.shaping import centered_ranks, nes_utilities

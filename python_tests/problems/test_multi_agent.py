@@ -268,7 +268,7 @@ def zeros(members: int) -> tuple[np.ndarray, np.ndarray]:
         ({"teams": {"all": ["scout", "left", "right"]}}, "cannot share the policy of team all"),
         ({"env": Turns}, r"gave an environment whose agents take turns \(AEC\)"),
         ({"env": dict}, "gave a dict without reset, step, observation_space, action_space, possible_agents"),
-        ({"env": "no_such_package.env_v0"}, r"cannot be imported: No module .* pip install 'fastes\[multi_agent\]'"),
+        ({"env": "no_such_package.env_v0"}, r"cannot be imported: No module .* Run where it can be found"),
         ({"env": "several_agents"}, "has no parallel_env: name a module"),
         ({"env": "several_agents:Relay", "env_args": {"speed": 1}}, r"with the arguments \{'speed': 1\}: TypeError"),
         ({"env": "several_agents:Bicycle"}, "several_agents:Bicycle.* cannot be imported"),

@@ -112,7 +112,8 @@ def algorithm(tables: dict[str, Any]) -> Algorithm:
     if made.optimizer is None:
         kind = described(made, ALGORITHMS)["kind"]
         raise ConfigError(f"[optimizer]: algorithm.kind = {kind!r} moves theta by itself; leave the table out.")
-    default = {"kind": described(made.optimizer, OPTIMIZERS)["kind"]}
+    own = described(made.optimizer, OPTIMIZERS)  # its own defaults are the algorithm's, such as the lr of ars
+    default = own if table.get("kind", own["kind"]) == own["kind"] else {}
     return made.with_optimizer(typing.cast(Optimizer, _of_kind(OPTIMIZERS, default | table, "optimizer")))
 
 
@@ -209,7 +210,8 @@ def _call(factory: Callable[..., Any], arguments: dict[str, Any], where: str) ->
     except FastesError:
         raise
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"[{where}]: {str(error).removesuffix('.')}.") from error
+        end = "" if str(error).endswith((".", "?")) else "."
+        raise ConfigError(f"[{where}]: {error}{end}") from error
 
 
 def _check_keys(table: dict[str, Any], known: Sequence[str], where: str, kind: str = "") -> None:
@@ -280,5 +282,6 @@ def _described(hint: Any) -> str:
         count = "" if Ellipsis in arguments else f"{len(arguments)} "
         return f"a list of {count}values, each {_described(arguments[0])}"
     if origin in (Union, types.UnionType):
-        return " or ".join(_PLAIN[argument] for argument in arguments if argument in _PLAIN)
+        tables = ["a table"] if any(typing.get_origin(argument) is dict for argument in arguments) else []
+        return " or ".join([_PLAIN[argument] for argument in arguments if argument in _PLAIN] + tables)
     return "a table" if origin is dict else _PLAIN.get(hint, str(hint))

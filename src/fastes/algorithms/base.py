@@ -12,6 +12,7 @@ import numpy as np
 
 from fastes import kernels
 from fastes.conditions import Conditions
+from fastes.errors import ConfigError
 from fastes.messages import Evaluations
 from fastes.noise import Generation, Tensor
 from fastes.optim import Optimizer, OptimizerState
@@ -146,8 +147,15 @@ class Algorithm(ABC):
         """
         return True
 
-    def check(self, problem: Problem, policy: Policy, interface: Interface) -> None:  # noqa: B027 (most take any)
+    def check(self, problem: Problem, policy: Policy, interface: Interface) -> None:
         """Whether it can train this policy on this problem, before a run. Raises ConfigError if it cannot."""
+        if self.learns_from_behaviours and not problem.most_behaviour:
+            raise ConfigError("this algorithm learns from behaviours, and the problem has none: set problem.behaviour.")
+        tensors = [(entry.offset, *entry.shape) for entry in policy.layout.entries]
+        try:
+            self.ask(self.init(policy.theta(), 0, tensors=tensors))
+        except ValueError as error:  # such as noise of low rank for a policy without matrices
+            raise ConfigError(str(error)) from error
 
     @property
     def vectors(self) -> int:

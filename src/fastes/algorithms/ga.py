@@ -16,10 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastes import kernels
 from fastes.algorithms.ascent import check_positive
 from fastes.algorithms.elitist import Brood, Elitist, GenomeState
-from fastes.noise import Stream
+from fastes.noise import Stream, below, words_of
 from fastes.types import UInt32Array
 
 
@@ -68,7 +67,5 @@ def drawn_parents(seed: int, generation: int, members: int, parents: int) -> UIn
 
     From the first word of the member's row in the stream of selections.
     """
-    counters = np.zeros((members, 4), np.uint32)
-    counters[:, 1], counters[:, 2], counters[:, 3] = Stream.SELECTION, np.arange(members), generation
-    words = kernels.philox4x32(counters, seed)[:, 0].astype(np.uint64)
-    return (words * np.uint64(parents) >> np.uint64(32)).astype(np.uint32)
+    words = words_of(seed, generation, Stream.SELECTION, np.arange(members, dtype=np.uint32), 1)
+    return below(words[:, 0], parents).astype(np.uint32)

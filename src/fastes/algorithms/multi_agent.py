@@ -15,17 +15,23 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastes.algorithms.ascent import mirrored, perturbation, stepped, weights_of
 from fastes.algorithms.base import State
 from fastes.algorithms.mirrored_es import MirroredES
+from fastes.errors import ConfigError
 from fastes.messages import Evaluations
 from fastes.noise import Generation, Perturbation, pair_weights
 from fastes.optim import OptimizerState
 from fastes.shaping import finite_fitness
 from fastes.types import Float32Array, Metrics
+
+if TYPE_CHECKING:
+    from fastes.policies import Interface, Policy
+    from fastes.problems import Problem
 
 FIRST_STREAM = 256
 """Of the first team's noise: users' own streams start there."""
@@ -42,6 +48,17 @@ class MultiAgent(MirroredES):
     def learns_from_behaviours(self) -> bool:
         """See `Algorithm`: they are the teams' returns."""
         return True
+
+    def check(self, problem: Problem, policy: Policy, interface: Interface) -> None:
+        """See `Algorithm`: behaviours have to be the returns of teams, and the policy of teams."""
+        if getattr(problem, "behaviour", None) != "team_returns" or not interface.teams:
+            raise ConfigError(
+                "algorithm.kind = 'multi_agent' improves each team by its own returns: take problem.kind = "
+                "'pettingzoo' with problem.behaviour = 'team_returns'."
+            )
+        if not hasattr(policy.module, "teams"):
+            raise ConfigError("algorithm.kind = 'multi_agent' needs a policy for each team: set policy.kind = 'teams'.")
+        MirroredES.check(self, problem, policy, interface)
 
     def _ask(self, state: State) -> Generation:
         return mirrored(state, self.population, self.sigma, self._noise(state))

@@ -11,7 +11,7 @@ more than `max_change` of itself. ClipUp was made for it (Toklu, Liskowski and S
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import get_args
 
 import numpy as np
@@ -20,14 +20,13 @@ from fastes import kernels
 from fastes.algorithms.ascent import (
     ShapingSetting,
     check_named,
-    check_noise,
     check_pairs,
     check_positive,
     check_shaping,
     weights_of,
 )
-from fastes.algorithms.base import Algorithm, State
-from fastes.algorithms.snes import SigmaState, around, sigma_metrics
+from fastes.algorithms.base import State
+from fastes.algorithms.sigma_for_each import SigmaForEach, SigmaState, check_squares, sigma_metrics
 from fastes.messages import Evaluations
 from fastes.noise import Generation, mirrored_rows, mirrored_signs, pair_weights
 from fastes.optim import ClipUp, Optimizer
@@ -37,26 +36,23 @@ from fastes.types import Float32Array, Metrics
 
 
 @dataclass(frozen=True, slots=True)
-class PGPE(Algorithm):
+class PGPE(SigmaForEach):
     """population: N, members of a generation, P = N / 2 mirrored pairs; sigma: at the start, of all parameters;
     lr_sigma: of sigma, 0 to keep it; max_change: of sigma in a generation, as a part of itself; shaping, nan_fitness:
     as of `OpenAIES`. noise: "normal" or "normal8". Raises ValueError for settings out of range.
     """
 
-    population: int = 64
-    sigma: float = 0.1
     optimizer: Optimizer = field(default_factory=ClipUp)
     lr_sigma: float = 0.1
     max_change: float = 0.2
     shaping: ShapingSetting = "centered_ranks"
-    noise: str = "normal"
     nan_fitness: NanFitness = "raise"
 
     def __post_init__(self) -> None:
         """Checks the settings."""
         check_pairs(self.population)
         check_positive(sigma=self.sigma)
-        check_noise(self.noise, 1, ("normal", "normal8"))  # a sign has no square to learn from
+        check_squares(self.noise)
         check_shaping(self.shaping)
         check_named("nan_fitness", self.nan_fitness, get_args(NanFitness))
         if self.lr_sigma < 0:
@@ -64,26 +60,8 @@ class PGPE(Algorithm):
         if not 0 < self.max_change < 1:
             raise ValueError(f"algorithm.max_change must be above 0 and below 1, not {self.max_change}.")
 
-    @property
-    def members(self) -> int:
-        """See `Algorithm`."""
-        return self.population
-
-    @property
-    def vectors(self) -> int:
-        """See `Algorithm`."""
-        return 2
-
-    @property
-    def state_type(self) -> type[State]:
-        """See `Algorithm`."""
-        return SigmaState
-
-    def _first(self, state: SigmaState) -> State:
-        return replace(state, sigma=np.full(state.theta.size, self.sigma, np.float32))
-
     def _ask(self, state: SigmaState) -> Generation:
-        return around(state, mirrored_rows(self.population), mirrored_signs(self.population), self.noise)
+        return self._around(state, mirrored_rows(self.population), mirrored_signs(self.population))
 
     def _tell(self, state: SigmaState, evaluations: Evaluations) -> tuple[State, Metrics]:
         fitness = finite_fitness(evaluations.fitness, self.nan_fitness, state.generation)

@@ -10,15 +10,21 @@ does not forget how to beat them, and does not run in circles.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from fastes import kernels
 from fastes.algorithms.base import State
 from fastes.algorithms.mirrored_es import MirroredES
+from fastes.errors import ConfigError
 from fastes.messages import Evaluations
-from fastes.noise import Generation, Stream
-from fastes.types import AnyArray, Float32Array, Metrics
+from fastes.noise import Generation, Stream, below, words_of
+from fastes.types import Float32Array, Metrics
+
+if TYPE_CHECKING:
+    from fastes.policies import Interface, Policy
+    from fastes.problems import Problem
 
 _MOST_OPPONENTS = 1024
 
@@ -32,21 +38,23 @@ class PoolState(State):
 
 @dataclass(frozen=True, slots=True)
 class SelfPlay(MirroredES):
-    """opponents: that a generation's members meet; pool: K, past thetas that are kept; every: n, generations from one
-    of them to the next; all else as of `MirroredES`. Raises ValueError for settings out of range.
+    """opponents: that a generation's members meet, for each of which the problem has two episodes; pool: K, past thetas
+    that are kept; every: n, generations from one of them to the next; all else as of `MirroredES`. Raises ValueError
+    for settings out of range.
     """
 
-    opponents: int = 2
+    opponents: int = 1
     pool: int = 10
     every: int = 5
 
     def __post_init__(self) -> None:
         """Checks the settings."""
         MirroredES.__post_init__(self)
-        for name, value in (("opponents", self.opponents), ("pool", self.pool), ("every", self.every)):
-            if value < 1 or (name == "opponents" and value > _MOST_OPPONENTS):
-                limit = f" and at most {_MOST_OPPONENTS}" if name == "opponents" else ""
-                raise ValueError(f"algorithm.{name} must be at least 1{limit}, not {value}.")
+        if not 1 <= self.opponents <= _MOST_OPPONENTS:
+            raise ValueError(f"algorithm.opponents must be from 1 to {_MOST_OPPONENTS}, not {self.opponents}.")
+        for name in ("pool", "every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"algorithm.{name} must be at least 1, not {getattr(self, name)}.")
 
     @property
     def state_type(self) -> type[State]:
@@ -57,6 +65,17 @@ class SelfPlay(MirroredES):
     def vectors(self) -> int:
         """See `Algorithm`."""
         return 1 + self.opponents
+
+    def check(self, problem: Problem, policy: Policy, interface: Interface) -> None:
+        """See `Algorithm`: members have to meet all opponents, on both sides."""
+        if not problem.has_opponents:
+            raise ConfigError("algorithm.kind = 'self_play' needs a game of two sides: set problem.kind = 'duel'.")
+        if problem.episodes_per_member < 2 * self.opponents:
+            raise ConfigError(
+                f"problem.episodes must be at least {2 * self.opponents}, two for each of algorithm.opponents = "
+                f"{self.opponents}, not {problem.episodes_per_member}."
+            )
+        MirroredES.check(self, problem, policy, interface)
 
     def _first(self, state: PoolState) -> State:
         return replace(state, pool=state.theta[np.newaxis].copy())
@@ -76,14 +95,9 @@ class SelfPlay(MirroredES):
         return changed, {"sigma": self.sigma, "pool": float(len(pool))}
 
 
-def drawn_opponents(seed: int, generation: int, pool: int, count: int) -> AnyArray:
+def drawn_opponents(seed: int, generation: int, pool: int, count: int) -> npt.NDArray[np.int64]:
     """Numbers below `pool`, drawn with replacement: int64 [count].
 
     Each is the word of that number of stream 6, row 0, times pool, divided by 2^32 and rounded down.
     """
-    blocks = np.arange(-(-count // 4), dtype=np.uint32)
-    counters = np.zeros((len(blocks), 4), np.uint32)
-    counters[:, 0], counters[:, 1], counters[:, 3] = blocks, Stream.SELECTION, generation
-    words = kernels.philox4x32(counters, seed).reshape(-1)[:count]
-    drawn: AnyArray = ((words.astype(np.uint64) * np.uint64(pool)) >> np.uint64(32)).astype(np.int64)
-    return drawn
+    return below(words_of(seed, generation, Stream.SELECTION, np.zeros(1, np.uint32), count)[0], pool)

@@ -12,7 +12,7 @@ eta_sigma = (3 + log D) / (5 sqrt D). There are no mirrored pairs: both of a pai
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
@@ -22,41 +22,31 @@ from fastes.algorithms.ascent import (
     MOST_MEMBERS,
     ShapingSetting,
     check_named,
-    check_noise,
     check_positive,
     check_shaping,
     weights_of,
 )
-from fastes.algorithms.base import Algorithm, State
+from fastes.algorithms.base import State
+from fastes.algorithms.sigma_for_each import SigmaForEach, SigmaState, check_squares, sigma_metrics
 from fastes.messages import Evaluations
-from fastes.noise import Generation, Perturbation
+from fastes.noise import Generation
 from fastes.shaping import finite_fitness
 from fastes.shaping.finite import NanFitness
 from fastes.shaping.logarithm import logarithm
-from fastes.types import Float32Array, Metrics, UInt32Array
+from fastes.types import Metrics
 
 
 @dataclass(frozen=True, slots=True)
-class SigmaState(State):
-    """sigma: float32 [D], of each parameter."""
-
-    sigma: Float32Array = field(default_factory=lambda: np.zeros(0, np.float32))
-
-
-@dataclass(frozen=True, slots=True)
-class SNES(Algorithm):
-    """population: N, members of a generation; sigma: at the start, of all parameters; lr: eta_mu; lr_sigma: eta_sigma,
-    0 for the authors'; shaping, nan_fitness: as of `OpenAIES`. noise: "normal" or "normal8".
+class SNES(SigmaForEach):
+    """lr: eta_mu; lr_sigma: eta_sigma, 0 for the authors'; shaping, nan_fitness: as of `OpenAIES`; all else as of
+    `SigmaForEach`.
 
     Raises ValueError for settings out of range.
     """
 
-    population: int = 64
-    sigma: float = 0.1
     lr: float = 1.0
     lr_sigma: float = 0.0
     shaping: ShapingSetting = "nes_utilities"
-    noise: str = "normal"
     nan_fitness: NanFitness = "raise"
 
     def __post_init__(self) -> None:
@@ -64,33 +54,15 @@ class SNES(Algorithm):
         if not 2 <= self.population <= MOST_MEMBERS:
             raise ValueError(f"algorithm.population must be from 2 to 2^28, not {self.population}.")
         check_positive(sigma=self.sigma, lr=self.lr)
-        check_noise(self.noise, 1, ("normal", "normal8"))  # a sign has no square to learn from
+        check_squares(self.noise)
         check_shaping(self.shaping)
         check_named("nan_fitness", self.nan_fitness, get_args(NanFitness))
         if self.lr_sigma < 0:
             raise ValueError(f"algorithm.lr_sigma must be above 0, or 0 for the authors', not {self.lr_sigma}.")
 
-    @property
-    def members(self) -> int:
-        """See `Algorithm`."""
-        return self.population
-
-    @property
-    def vectors(self) -> int:
-        """See `Algorithm`."""
-        return 2
-
-    @property
-    def state_type(self) -> type[State]:
-        """See `Algorithm`."""
-        return SigmaState
-
-    def _first(self, state: SigmaState) -> State:
-        return replace(state, sigma=np.full(state.theta.size, self.sigma, np.float32))
-
     def _ask(self, state: SigmaState) -> Generation:
         rows, signs = np.arange(self.population, dtype=np.uint32), np.ones(self.population, np.float32)
-        return around(state, rows, signs, self.noise)
+        return self._around(state, rows, signs)
 
     def _tell(self, state: SigmaState, evaluations: Evaluations) -> tuple[State, Metrics]:
         fitness = finite_fitness(evaluations.fitness, self.nan_fitness, state.generation)
@@ -106,26 +78,6 @@ class SNES(Algorithm):
             lr_sigma=self.lr_sigma or authors_rate(state.theta.size),
         )
         return state.after(evaluations, theta=theta, sigma=sigma), sigma_metrics(sigma)
-
-
-def around(state: SigmaState, rows: UInt32Array, signs: Float32Array, noise: str) -> Generation:
-    """Members theta + sign sigma epsilon. rows: uint32 [N]; signs: float32 [N]."""
-    return Generation(
-        state.seed,
-        state.generation,
-        state.theta,
-        rows,
-        signs,
-        Perturbation(noise),
-        conditions=state.conditions,
-        sigma=state.sigma,
-    )
-
-
-def sigma_metrics(sigma: Float32Array) -> Metrics:
-    """The mean and the extremes of sigma."""
-    mean = float(np.mean(sigma, dtype=np.float64))
-    return {"sigma": mean, "sigma/min": float(sigma.min()), "sigma/max": float(sigma.max())}
 
 
 def authors_rate(dim: int) -> float:

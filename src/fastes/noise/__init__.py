@@ -9,10 +9,12 @@ from fastes.noise.seeds import (
     Stream,
     action_noise,
     action_words,
+    below,
     environment_seeds,
     evaluation_seeds,
     member_seeds,
     sampled_episodes,
+    words_of,
 )
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "Tensor",
     "action_noise",
     "action_words",
+    "below",
     "environment_seeds",
     "evaluation_seeds",
     "member_seeds",
@@ -32,4 +35,5 @@ __all__ = [
     "pair_weights",
     "put_together",
     "sampled_episodes",
+    "words_of",
 ]

@@ -26,7 +26,7 @@ class Stream(IntEnum):
     BATCHES = 7
 
 
-def _words(
+def words_of(
     seed: int, generation: int, stream: Stream, rows: UInt32Array, count: int, first_block: int = 0
 ) -> UInt32Array:
     """`count` words of each row, from a block of four on: uint32 [len(rows), count]."""
@@ -37,6 +37,11 @@ def _words(
     counters[..., 2] = rows[:, np.newaxis]
     counters[..., 3] = generation
     return kernels.philox4x32(counters, seed).reshape(len(rows), -1)[:, :count]
+
+
+def below(words: UInt32Array, n: int) -> npt.NDArray[np.int64]:
+    """Words as numbers from 0 to n - 1, each as likely as the others but for n / 2^32: int64, of the words' shape."""
+    return (words.astype(np.uint64) * np.uint64(n) >> np.uint64(32)).astype(np.int64)
 
 
 def environment_seeds(
@@ -58,20 +63,20 @@ def environment_seeds(
         rows = np.zeros(members, np.uint32) if trials is None else trials
     else:
         rows = np.arange(1 + first, 1 + first + members, dtype=np.uint32)
-    return _words(seed, generation, Stream.ENVIRONMENT_SEEDS, rows, episodes)
+    return words_of(seed, generation, Stream.ENVIRONMENT_SEEDS, rows, episodes)
 
 
 def evaluation_seeds(seed: int, generation: int, episodes: int) -> UInt32Array:
     """Seeds of episodes that no member has seen, to evaluate the centre on: uint32 [episodes]."""
     rows = np.array([_EVALUATION_ROW], np.uint32)
-    words: UInt32Array = _words(seed, generation, Stream.ENVIRONMENT_SEEDS, rows, episodes)[0]
+    words: UInt32Array = words_of(seed, generation, Stream.ENVIRONMENT_SEEDS, rows, episodes)[0]
     return words
 
 
 def member_seeds(seed: int, generation: int, first: int, members: int) -> UInt32Array:
     """One seed a member for whatever a policy draws while it acts: uint32 [members]."""
     rows = np.arange(first, first + members, dtype=np.uint32)
-    return _words(seed, generation, Stream.ACTION_NOISE, rows, 1)[:, 0]
+    return words_of(seed, generation, Stream.ACTION_NOISE, rows, 1)[:, 0]
 
 
 def action_words(seed: int, generation: int, first: int, members: int, step: int, count: int) -> UInt32Array:
@@ -81,7 +86,7 @@ def action_words(seed: int, generation: int, first: int, members: int, step: int
     """
     rows = np.arange(first, first + members, dtype=np.uint32)
     blocks = -(-count // 4)
-    return _words(seed, generation, Stream.ACTION_NOISE, rows, count, 1 + step * blocks)
+    return words_of(seed, generation, Stream.ACTION_NOISE, rows, count, 1 + step * blocks)
 
 
 def action_noise(seed: int, generation: int, first: int, members: int, step: int, count: int) -> Float32Array:
@@ -106,6 +111,6 @@ def sampled_episodes(
     An episode is if its word, of stream 5 and the member's row, is below probability 2^32.
     """
     rows = np.arange(first, first + members, dtype=np.uint32)
-    words = _words(seed, generation, Stream.OBSERVATION_SAMPLING, rows, episodes)
+    words = words_of(seed, generation, Stream.OBSERVATION_SAMPLING, rows, episodes)
     sampled: npt.NDArray[np.bool_] = words.astype(np.float64) < probability * 2.0**32
     return sampled

@@ -105,6 +105,11 @@ class Problem(ABC):
         return False
 
     @property
+    def has_opponents(self) -> bool:
+        """Whether members are played against the further rows of a generation's theta."""
+        return False
+
+    @property
     def most_behaviour(self) -> int:
         """Most numbers that a member's behaviour may be, 0 where there is none."""
         return 0

@@ -24,9 +24,9 @@ def finite_fitness(fitness: Float32Array, policy: NanFitness, generation: int) -
     bad = int(np.argmin(finite))
     if policy == "worst" and finite.any():
         return np.where(finite, fitness, fitness[finite].min()).astype(np.float32)
+    remedy = "" if policy == "worst" else '; or set algorithm.nan_fitness = "worst" to rank such members last'
     how_many = f"{np.count_nonzero(~finite)} of {len(fitness)} members"
     raise FitnessError(
         f"member {bad} of generation {generation} has fitness {fitness[bad]} ({how_many} are not finite). "
-        "Look at what the problem returns for extreme parameters or lower sigma; "
-        'or set algorithm.nan_fitness = "worst" to rank such members last.'
+        f"Look at what the problem returns for extreme parameters or lower sigma{remedy}."
     )

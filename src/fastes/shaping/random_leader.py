@@ -38,7 +38,11 @@ class RandomLeader:
 def shaped(shaping: Shaping | RandomLeader, fitness: Float32Array, *, seed: int, generation: int) -> Float32Array:
     """Weights float32 [N] of the fitness of a generation, float32 [N], finite, higher is better."""
     if not isinstance(shaping, RandomLeader):
-        return shaping(fitness)
+        weights = shaping(fitness)
+        if not isinstance(weights, np.ndarray) or weights.dtype != np.float32 or weights.shape != fitness.shape:
+            found = f"{weights.dtype} {weights.shape}" if isinstance(weights, np.ndarray) else type(weights).__name__
+            raise ValueError(f"a shaping must give float32 weights of shape {fitness.shape}, not {found}.")
+        return weights
     weights = shaping.shaping(fitness)
     if len(fitness) and is_constant(fitness):
         weights = np.zeros_like(fitness)

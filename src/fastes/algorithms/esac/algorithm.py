@@ -173,6 +173,7 @@ class ESAC(Algorithm):
                 f"'mlp' with policy.activation = {self.activation!r}, that of algorithm.activation, and no activation "
                 "after the last layer."
             )
+        Algorithm.check(self, problem, policy, interface)
 
     @property
     def _learning(self) -> Learning:

@@ -52,6 +52,11 @@ class Duel(PettingZoo):
                 "algorithm.opponents."
             )
 
+    @property
+    def has_opponents(self) -> bool:
+        """See `Problem`."""
+        return True
+
     def make(self) -> JointEnvironment:
         """A new environment. Raises ProblemError unless it is of two teams alike."""
         joint = SidedEnvironment(make_parallel(self.env, self.env_args), self.teams, mean=self.team_return == "mean")

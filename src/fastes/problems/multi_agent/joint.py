@@ -150,9 +150,11 @@ def _factory(env: str) -> Callable[..., Any]:
         module = importlib.import_module(env)
         factory: Callable[..., Any] = module.parallel_env
     except ImportError as error:
+        remedy = "Run where it can be found, or add it to PYTHONPATH."
+        if error.name in ("pettingzoo", "mpe2", "pygame"):
+            remedy = "PettingZoo and the particle environments are an extra: pip install 'fastes[multi_agent]'."
         raise ProblemError(
-            f"problem.env = {env!r} cannot be imported: {str(error).removesuffix('.')}. PettingZoo and the particle "
-            "environments are an extra: pip install 'fastes[multi_agent]'."
+            f"problem.env = {env!r} cannot be imported: {str(error).removesuffix('.')}. {remedy}"
         ) from error
     except AttributeError as error:
         raise ProblemError(
