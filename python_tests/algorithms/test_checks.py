@@ -48,8 +48,8 @@ def test_a_duel_has_two_episodes_for_each_opponent(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "mpe2", None)
-    tables = {"problem": {"kind": "pettingzoo", "env": "mpe2.simple_spread_v3"}, "policy": {"kind": "teams"}}
+    monkeypatch.setitem(sys.modules, "pettingzoo", None)
+    tables = {"problem": {"kind": "pettingzoo", "env": "pettingzoo"}, "policy": {"kind": "teams"}}
     with pytest.raises(ProblemError, match=r"pip install 'fastes\[multi_agent\]'"):
         config.trainer(tables | {"algorithm": {"kind": "multi_agent"}, "executor": {"kind": "inline"}}).run()
 
