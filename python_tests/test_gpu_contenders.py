@@ -153,7 +153,7 @@ def test_every_kernel_is_called_and_compared(on_gpu: Any) -> None:
     for call in on_gpu.every_kernel.calls():
         wrong, digests[call[0]] = on_gpu.every_kernel.compared(call)
         assert wrong == ""
-    assert len(digests) == 1 + 3 * (2 + 2 * 3 + 2 * 2 + 3 * 2 + 3 + 2)
+    assert len(digests) == 1 + 3 * (2 + 2 * 3 + 2 * 2 + 2 * 2 + 3 * 2 + 3 + 2)
     assert len(set(digests.values())) == len(digests)
 
     def differs(on_gpu: bool) -> Sequence[Any]:
