@@ -164,7 +164,11 @@ class Trainer:
     ) -> tuple[RunDirectory | None, Progress]:
         theta = policy.theta()
         tensors = [(entry.offset, *entry.shape) for entry in policy.layout.entries]
-        state = self.algorithm.init(theta, self.seed, conditions, tensors, parts_of(policy))
+        try:
+            state = self.algorithm.init(theta, self.seed, conditions, tensors, parts_of(policy))
+            self.algorithm.ask(state)
+        except ValueError as error:  # such as noise of low rank for a policy without matrices
+            raise ConfigError(str(error)) from error
         if self.output is None:
             return None, Progress(state)
         config = self.config()

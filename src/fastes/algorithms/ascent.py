@@ -40,9 +40,9 @@ def check_named(name: str, value: Any, known: Collection[Any]) -> None:
         raise ValueError(f"algorithm.{name} must be one of {', '.join(known)}, not {value!r}.")
 
 
-def check_noise(noise: str, rank: int, known: Collection[str] = NOISES) -> None:
+def check_noise(noise: str, rank: int) -> None:
     """Raises ValueError unless there is such noise, of such a rank."""
-    check_named("noise", noise, known)
+    check_named("noise", noise, NOISES)
     if rank < 1:
         raise ValueError(f"algorithm.rank must be at least 1, not {rank}.")
 

@@ -151,11 +151,6 @@ class Algorithm(ABC):
         """Whether it can train this policy on this problem, before a run. Raises ConfigError if it cannot."""
         if self.learns_from_behaviours and not problem.most_behaviour:
             raise ConfigError("this algorithm learns from behaviours, and the problem has none: set problem.behaviour.")
-        tensors = [(entry.offset, *entry.shape) for entry in policy.layout.entries]
-        try:
-            self.ask(self.init(policy.theta(), 0, tensors=tensors))
-        except ValueError as error:  # such as noise of low rank for a policy without matrices
-            raise ConfigError(str(error)) from error
 
     @property
     def vectors(self) -> int:

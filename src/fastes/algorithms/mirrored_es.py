@@ -74,10 +74,21 @@ class MirroredES(Algorithm):
         it is not the present one.
         """
         weights_p = pair_weights(weights_of(self.shaping, fitness, state)) / np.float32(len(fitness))
+        return self._stepped(state, state.theta, state.optimizer, weights_p, drawn)
+
+    def _stepped(
+        self,
+        state: State,
+        theta: Float32Array,
+        moments: OptimizerState,
+        weights_p: Float32Array,
+        drawn: int | None = None,
+    ) -> tuple[Float32Array, OptimizerState]:
+        """The same of weights_p: float32 [P], for any theta, float32 [D], with its moments."""
         return stepped(
             self.optimizer,
-            state.theta,
-            state.optimizer,
+            theta,
+            moments,
             weights_p,
             np.arange(len(weights_p), dtype=np.uint32),
             perturbation(state, self.noise, self.rank),

@@ -27,7 +27,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from fastes.algorithms.ascent import check_named, check_positive, perturbation, stepped, weights_of
+from fastes.algorithms.ascent import check_named, check_positive, weights_of
 from fastes.algorithms.base import State
 from fastes.algorithms.initialisation import Beginning, Initial
 from fastes.algorithms.mirrored_es import MirroredES
@@ -136,16 +136,7 @@ class NoveltyES(MirroredES):
         novelties = novelty(behaviours[: self.population], archive.behaviours, self.k)
         both = MultiObjective(lambda values: weights_of(self.shaping, values, state), (weight, 1.0 - weight))
         weights_p = pair_weights(both(np.stack([fitness, novelties]))) / np.float32(self.population)
-        theta, optimizer = stepped(
-            self.optimizer,
-            agent.theta,
-            agent.optimizer,
-            weights_p,
-            np.arange(len(weights_p), dtype=np.uint32),
-            perturbation(state, self.noise, self.rank),
-            seed=state.seed,
-            generation=state.generation,
-        )
+        theta, optimizer = self._stepped(state, agent.theta, agent.optimizer, weights_p)
         agents = list(state.agents)
         agents[state.present] = Agent(theta, optimizer, agent.conditions.after(evaluations))
         known = with_known(state.behaviours, state.present, shown)

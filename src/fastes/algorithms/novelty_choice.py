@@ -6,8 +6,7 @@ import itertools
 
 import numpy as np
 
-from fastes import kernels
-from fastes.noise import Stream
+from fastes.noise import Stream, words_of
 from fastes.types import Float32Array
 
 
@@ -17,7 +16,7 @@ def in_proportion(novelties: Float32Array, *, seed: int, generation: int) -> int
     novelties: float32 [M], finite, not negative; generation: for which it is chosen. By the first 53 bits of stream 6
     (selection), row 0; sums go in the order of agents.
     """
-    words = kernels.philox4x32(np.array([[0, Stream.SELECTION, 0, generation]], np.uint32), seed)[0]
+    words = words_of(seed, generation, Stream.SELECTION, np.zeros(1, np.uint32), 2)[0]
     drawn = ((int(words[1]) << 32 | int(words[0])) >> 11) * 2.0**-53
     shares = [float(each) for each in novelties] if novelties.any() else [1.0] * len(novelties)
     ends = list(itertools.accumulate(shares))

@@ -14,9 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fastes import kernels
-from fastes.noise import Stream, Tensor
-from fastes.types import Float32Array, UInt32Array
+from fastes.noise import Stream, Tensor, below, words_of
+from fastes.types import Float32Array
 
 
 def crossed(
@@ -24,15 +23,16 @@ def crossed(
 ) -> Float32Array:
     """What the second parent has become: float32 [D]. giver, child: float32 [D]; row: of the draws' address."""
     child = child.copy()
-    draws = _words(seed, generation, row, sum(1 + _most(tensor) for tensor in tensors))
+    count = sum(1 + _most(tensor) for tensor in tensors)
+    draws = words_of(seed, generation, Stream.SELECTION, np.array([row], np.uint32), count)[0]
     first = 0
     for tensor in tensors:
         offset, *shape = tensor
         most = _most(tensor)
-        count = _below(draws[first], most)
-        drawn = draws[first + 1 : first + 1 + int(count)]
+        drawn = draws[first + 1 :][: below(draws[first], most)]
         first += 1 + most
-        rows, at = np.unique(_below(drawn >> np.uint32(1), shape[0], bits=31), return_index=True)
+        # Whether a row is given is the last bit of its word; which one it is, the others.
+        rows, at = np.unique(below(drawn & np.uint32(0xFFFFFFFE), shape[0]), return_index=True)
         given = rows[(drawn[at] & np.uint32(1)).astype(np.bool_)]
         end = offset + int(np.prod(shape))
         child[offset:end].reshape(shape[0], -1)[given] = giver[offset:end].reshape(shape[0], -1)[given]
@@ -43,17 +43,3 @@ def _most(tensor: Tensor) -> int:
     """What K stays below."""
     _, rows, *others = tensor
     return 2 * rows if others else rows
-
-
-def _below(words: UInt32Array, n: int, bits: int = 32) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """From words of so many bits to numbers from 0 to n - 1."""
-    scaled = (np.asarray(words, np.uint64) * np.uint64(n)) >> np.uint64(bits)
-    return scaled.astype(np.int64)
-
-
-def _words(seed: int, generation: int, row: int, count: int) -> UInt32Array:
-    counters = np.zeros((-(-count // 4), 4), np.uint32)
-    counters[:, 0] = np.arange(len(counters))
-    counters[:, 1:] = Stream.SELECTION, row, generation
-    words: UInt32Array = kernels.philox4x32(counters, seed).reshape(-1)[:count]
-    return words
