@@ -25,6 +25,16 @@ def in_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def gpu() -> str:
+    """The name of a GPU that torch reaches; without one the test is skipped, or fails where FASTES_REQUIRE_CUDA=1."""
+    import torch
+
+    if not torch.cuda.is_available():
+        (pytest.fail if os.environ.get("FASTES_REQUIRE_CUDA") == "1" else pytest.skip)("torch reaches no GPU")
+    return "cuda"
+
+
+@pytest.fixture
 def no_leftover_processes() -> Iterator[None]:
     """Fails if the test leaves a child process behind."""
     before = set(psutil.Process().children(recursive=True))

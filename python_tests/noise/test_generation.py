@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from fastes.kernels import reference
-from fastes.noise import Generation, mirrored_rows, mirrored_signs
+from fastes.noise import Generation, Perturbation, mirrored_rows, mirrored_signs
 
 SIGMA = np.float32(0.1)
 
@@ -63,3 +66,47 @@ def test_other_addresses_are_other_noise() -> None:
 
     made = [noise(), noise(seed=2**63 - 1), noise(seed=0), noise(index=8), noise(index=10)]
     assert len({array.tobytes() for array in made}) == len(made)
+
+
+def test_on_a_device_it_is_made_there_to_the_same_bits() -> None:
+    whole = replace(generation(), sigma=np.linspace(0.5, 2, 37, dtype=np.float32))
+    there = whole.on(torch.device("cpu"))
+    made = there.materialize()
+    assert isinstance(made, torch.Tensor)
+    assert made.numpy().tobytes() == whole.materialize().tobytes()
+    assert there.member(3).numpy().tobytes() == whole.member(3).tobytes()
+
+
+def test_around_several_centres_on_a_device() -> None:
+    theta = np.stack([np.zeros(37, np.float32), np.ones(37, np.float32)])
+    whole = replace(generation(), theta=theta, centers=(np.arange(12) % 3 == 0).astype(np.uint32))
+    made = whole.on(torch.device("cpu")).materialize()
+    assert made.numpy().tobytes() == whole.materialize().tobytes()
+
+
+def test_without_some_members() -> None:
+    whole = generation()
+    made = whole.without([3, 4]).materialize()
+    for i, member in enumerate(whole.materialize()):
+        np.testing.assert_array_equal(made[i], whole.theta if i in (3, 4) else member)
+    assert whole.without([]) is whole
+
+
+TENSORS = ((0, 6, 5), (30, 7))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("noise", ["normal", "low_rank", "parts", "sigma"])
+def test_one_tensor_of_one_member(noise: str, dtype: torch.dtype) -> None:
+    whole = generation()
+    if noise == "low_rank":
+        whole = replace(whole, noise=Perturbation.named("low_rank", 2, TENSORS))
+    if noise == "parts":
+        whole = replace(whole, noise=Perturbation(parts=((0, 30, 300), (30, 37, 301))))
+    if noise == "sigma":
+        whole = replace(whole, sigma=np.linspace(0.5, 2, 37, dtype=np.float32))
+    for start, *shape in TENSORS:
+        out = torch.empty(shape, dtype=dtype)
+        whole.write_tensor(7, start, out)
+        rounded = torch.from_numpy(whole.member(7)[start : start + out.numel()]).to(dtype)
+        assert torch.equal(out.reshape(-1), rounded)

@@ -29,6 +29,7 @@ from fastes.trainer import Trainer
 _DEFAULT_KINDS = {"executor": "local"}
 _TABLES = ("problem", "policy", "algorithm", "optimizer", "executor", "evaluation", "output")
 _NUMBERS = ("seed", "generations", "unit_size")
+_TEXTS = ("device",)
 
 
 def read_tables(path: Path) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def _toml_value(text: str) -> Any:
 
 
 def _check_tables(tables: dict[str, Any]) -> None:
-    _check_keys(tables, (*_NUMBERS, *_TABLES), "")
+    _check_keys(tables, (*_NUMBERS, *_TEXTS, *_TABLES), "")
     for name in _TABLES:
         if not isinstance(tables.get(name, {}), dict):
             raise ConfigError(f"{name} must be a table, [{name}], not {tables[name]!r}.")
@@ -82,7 +83,8 @@ def trainer(tables: dict[str, Any], **options: Any) -> Trainer:
     Raises ConfigError naming the key that is unknown or ill-typed and the nearest valid one.
     """
     _check_tables(tables)
-    numbers = {name: _value(int, tables[name], name) for name in _NUMBERS if name in tables}
+    plain = {name: _value(int, tables[name], name) for name in _NUMBERS if name in tables}
+    plain |= {name: _value(str, tables[name], name) for name in _TEXTS if name in tables}
     table = tables.get("problem", {})
     policy, arguments = _policy(tables.get("policy"))
     output = _settings(Output, tables["output"], "output") if "output" in tables else None
@@ -95,7 +97,7 @@ def trainer(tables: dict[str, Any], **options: Any) -> Trainer:
         executor=typing.cast(ExecutorSettings, _of_kind(EXECUTORS, tables.get("executor", {}), "executor")),
         evaluation=_settings(Evaluation, tables.get("evaluation", {}), "evaluation"),
         output=output,
-        **numbers,
+        **plain,
         **options,
     )
 

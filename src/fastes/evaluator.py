@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from fastes.conditions import Conditions
+from fastes.device import device_of
 from fastes.messages import UnitResult
 from fastes.noise import Generation, environment_seeds, evaluation_seeds, member_seeds
 from fastes.one_thread import OneThread
@@ -25,18 +26,29 @@ class Evaluator:
     """Evaluates work units of a problem with a policy in this process; the session opens at the first.
 
     unit_size: members of a work unit. Units are aligned blocks of a generation, so that what is evaluated together
-    depends neither on the number of workers nor on who does it.
+    depends neither on the number of workers nor on who does it. device: where members are evaluated, "cpu", "cuda" or
+    "cuda:N"; process: number of this one among those of this machine, which "cuda" gives a GPU each.
     """
 
     problem: Problem
     policy: Policy
     unit_size: int = 64
+    device: str = "cpu"
+    process: int = 0
     _session: Session | None = None
     _center_session: Session | None = None
 
-    def unopened(self) -> Evaluator:
+    def unopened(self, process: int = 0) -> Evaluator:
         """The same without its sessions, for another process to open its own."""
-        return replace(self, _session=None, _center_session=None)
+        return replace(self, process=process, _session=None, _center_session=None)
+
+    def on(self, device: str) -> Evaluator:
+        """The same on a device: itself, if that is its own."""
+        return self if device == self.device else replace(self.unopened(), device=device)
+
+    def stand_in(self) -> None:
+        """Evaluates on the CPU what others evaluate on a device that this machine lacks: what it decides fits both."""
+        self.device, self.policy.portable = "cpu", True
 
     def units(self, generation: Generation) -> list[Generation]:
         """The generation's work units in member order; the last may be shorter."""
@@ -139,6 +151,7 @@ class Evaluator:
 
     def _opened(self) -> Session:
         if self._session is None:
+            self.policy.device = device_of(self.device, self.process)
             self._session = self.problem.open()
         return self._session
 

@@ -14,6 +14,7 @@ import numpy as np
 from fastes.algorithms import ALGORITHMS, Algorithm, OpenAIES, State
 from fastes.conditions import Conditions
 from fastes.description import described, fields
+from fastes.device import check_device, device_of, is_here
 from fastes.errors import ConfigError, StorageError
 from fastes.evaluator import Evaluator
 from fastes.executors import EXECUTORS, Executor, ExecutorSettings, Plan, executor_named
@@ -21,7 +22,7 @@ from fastes.interrupt import UnfinishedError, interruptible
 from fastes.kernels import NOISE_SPEC
 from fastes.messages import Evaluations, in_member_order
 from fastes.metrics import episode_metrics, fitness_metrics, progress_metrics
-from fastes.optim import OPTIMIZERS
+from fastes.optim import OPTIMIZERS, OnDevice, Optimizer
 from fastes.policies import POLICIES, Interface, Policy, PolicySpec, build, parts_of
 from fastes.problems import PROBLEMS, Outcome, Problem, with_reference
 from fastes.report import GenerationReport, Reporter, Reporters, RunInfo, RunSummary
@@ -47,7 +48,8 @@ class Trainer:
     problem_table: what to call the problem in `config.toml`, if a factory named there made it;
     policy: what `fastes.policies.build` takes, None for the problem's own; generations: to end after, counted from the
     very start; unit_size: members that are evaluated together; resume: directory of a run to go on with (started
-    there if it was not yet); reporters: besides those of the output directory.
+    there if it was not yet); reporters: besides those of the output directory; device: where members are evaluated and
+    theta is updated, "cpu", "cuda" or "cuda:N".
     """
 
     problem: Problem
@@ -62,6 +64,7 @@ class Trainer:
     output: Output | None = None
     resume: Path | None = None
     unit_size: int = 64
+    device: str = "cpu"
     reporters: Sequence[Reporter] = ()
     clock: Callable[[], float] = time.monotonic
     _evaluated: tuple[State, Outcome] | None = field(default=None, init=False, repr=False, compare=False)
@@ -74,6 +77,7 @@ class Trainer:
             raise ConfigError(f"seed must be from 0 to 2^64 - 1, not {self.seed}.")
         if self.unit_size < 2 or self.unit_size % 2:
             raise ConfigError(f"unit_size must be an even number of members, not {self.unit_size}.")
+        check_device(self.device)
         if self.policy is None:
             self.policy = self.problem.default_policy()
         if self.policy is None:
@@ -88,6 +92,7 @@ class Trainer:
             "seed": self.seed,
             "generations": self.generations,
             "unit_size": self.unit_size,
+            "device": self.device,
             "problem": self.problem_table or described(self.problem, PROBLEMS),
             "policy": described(self.policy, POLICIES) | self.policy_arguments,
             "algorithm": described(self.algorithm, ALGORITHMS),
@@ -101,7 +106,7 @@ class Trainer:
         """What evaluates the run's members, not opened. Raises PolicyError or ProblemError."""
         assert self.policy is not None
         policy = build(self.policy, interface, self.seed, self.policy_arguments)
-        return Evaluator(self.problem, with_reference(self.problem, policy, self.seed), self.unit_size)
+        return Evaluator(self.problem, with_reference(self.problem, policy, self.seed), self.unit_size, self.device)
 
     def run(self) -> Result:
         """Trains until `generations` are done, or Ctrl-C, which ends the run after the current generation.
@@ -113,6 +118,8 @@ class Trainer:
         interface = self.problem.interface()
         with contextlib.closing(self.evaluator(interface)) as evaluator:
             executor = self.executor.create()
+            if executor.is_elsewhere and not is_here(self.device):
+                evaluator.stand_in()
             if not executor.coordinates:
                 executor.serve(evaluator, self.algorithm.optimizer)
                 raise SystemExit(0)  # what follows a run is for the process that led it
@@ -128,7 +135,7 @@ class Trainer:
         summary: RunSummary | None = None
         try:
             # Before the reporters start threads, which a fork does not copy.
-            executor.start(evaluator, self._plan(progress.state, directory))
+            executor.start(evaluator.on(self.device), self._plan(progress.state, directory))
             reporters.start(self._info(directory, progress, evaluator.policy.dim))
             units = -(-self.algorithm.members // self.unit_size)
             if progress.state.generation >= self.generations:
@@ -199,7 +206,7 @@ class Trainer:
         """The loop: progress after each generation, which is in the journal by then."""
         algorithm = self.algorithm
         optimizer = algorithm.optimizer
-        spread = algorithm if optimizer is None else algorithm.with_optimizer(executor.spread(optimizer))
+        spread = algorithm if optimizer is None else algorithm.with_optimizer(self._spread(optimizer, executor))
         while progress.state.generation < self.generations:
             started = self.clock()
             generation = algorithm.ask(progress.state)
@@ -222,6 +229,12 @@ class Trainer:
             if directory is not None and self.output is not None and self.output.saves(state.generation):
                 directory.save(progress)
             yield progress
+
+    def _spread(self, optimizer: Optimizer, executor: Executor) -> Optimizer:
+        """The same to the bit, over more machines or on the device."""
+        spread = executor.spread(optimizer)
+        on_device = spread is optimizer and self.device != "cpu" and is_here(self.device)
+        return OnDevice(optimizer, device_of(self.device)) if on_device else spread
 
     def _center_metrics(self, evaluator: Evaluator, state: State) -> Metrics:
         every = self.evaluation.every
@@ -313,13 +326,15 @@ def train(
     reporters: Sequence[Reporter] | None = None,
     resume: str | Path | None = None,
     unit_size: int = 64,
+    device: str = "cpu",
 ) -> Result:
     """Trains a policy on a problem and gives the `Result`; fitness is maximised.
 
     policy: an nn.Module, settings such as `policies.MLP`, a class, a factory or "module:callable"; None for the
     problem's own; executor: a kind such as "inline" or "local", "tcp://HOST:PORT" to listen there, or settings of one;
     output: directory to write the run to, None for none; reporters: None for the console; resume: directory of a run
-    to go on with; unit_size: members that are evaluated together, by one process.
+    to go on with; unit_size: members that are evaluated together, by one process; device: where they are evaluated and
+    theta is updated: "cpu", "cuda" (each of a machine's processes has a GPU of its own) or "cuda:N".
 
     Raises a FastesError with what is wrong and what to do.
     """
@@ -350,5 +365,6 @@ def train(
         reporters=reporters,
         resume=None if resume is None else Path(resume),
         unit_size=unit_size,
+        device=device,
     )
     return trainer.run()

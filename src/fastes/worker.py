@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -56,7 +57,10 @@ def parser(parent: argparse.ArgumentParser | None = None) -> argparse.ArgumentPa
         metavar="MODULE",
         help="user code that may be run: this and what is below",
     )
-    made.add_argument("--procs", type=int, default=0, metavar="N", help="processes (default one per usable core)")
+    made.add_argument(
+        "--procs", type=int, default=0, metavar="N", help="processes (default one per usable core or GPU)"
+    )
+    made.add_argument("--device", default="cpu", help="where to evaluate: cpu, cuda or cuda:N (default cpu)")
     made.add_argument("--credit", type=int, default=2, metavar="N", help="work units on hand for each (default 2)")
     made.add_argument("--watchdog", type=float, default=0.0, metavar="S", help="end an environment that hangs so long")
     made.add_argument("--retry-for", type=float, metavar="S", help="give up after so long without a coordinator")
@@ -67,6 +71,7 @@ def parser(parent: argparse.ArgumentParser | None = None) -> argparse.ArgumentPa
 
 
 async def _worker(options: argparse.Namespace) -> int:
+    from fastes.device import device_of, processes_on
     from fastes.executors.pool import usable_processors
     from fastes.executors.tcp.address import Address
     from fastes.executors.tcp.allow import Allowed
@@ -81,6 +86,7 @@ async def _worker(options: argparse.Namespace) -> int:
             "--procs and --watchdog must not be negative and --credit at least 1, "
             f"not {options.procs}, {options.watchdog} and {options.credit}."
         )
+    device_of(options.device)  # before anybody counts on it
     token = Token.none()
     if options.token_file is not None:
         token = read_token(options.token_file)
@@ -90,23 +96,23 @@ async def _worker(options: argparse.Namespace) -> int:
         Address.parse(options.address, "the coordinator's address"),
         token,
         Allowed.of(options.allow),
-        PoolSettings(options.procs or usable_processors(), watchdog_s=options.watchdog),
+        PoolSettings(options.procs or processes_on(options.device, usable_processors()), watchdog_s=options.watchdog),
         options.credit,
         float("inf") if options.retry_for is None else options.retry_for,
         options.run,
         None if options.tls_ca is None else worker_side(options.tls_ca),
     )
-    return await Worker(settings, _built).run()
+    return await Worker(settings, functools.partial(_built, options.device)).run()
 
 
 def _built(
-    setup: Setup, tables: Mapping[str, dict[str, Any]]
+    device: str, setup: Setup, tables: Mapping[str, dict[str, Any]]
 ) -> tuple[Evaluator, Algorithm, Mapping[str, dict[str, Any]]]:
     """What `Worker` needs of a run. Raises FastesError."""
     from fastes import config
 
     numbers = {"seed": setup.seed, "unit_size": setup.unit_size}
-    trainer = config.trainer({**tables, **numbers, "executor": {"kind": "inline"}})
+    trainer = config.trainer({**tables, **numbers, "device": device, "executor": {"kind": "inline"}})
     if trainer.algorithm.members != setup.members:
         raise ExecutorError(f"the algorithm has {trainer.algorithm.members} members here, not {setup.members}.")
     return trainer.evaluator(trainer.problem.interface()), trainer.algorithm, trainer.config()

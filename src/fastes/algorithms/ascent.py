@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from fastes.algorithms.base import State
 from fastes.noise import LOW_RANK, NOISES, Generation, Perturbation, mirrored_rows, mirrored_signs
-from fastes.optim import Optimizer, OptimizerState
+from fastes.optim import Optimizer, OptimizerState, Span
 from fastes.optim.base import in_float32
 from fastes.shaping import RandomLeader, Shaping, shaped, shaping
 from fastes.types import Float32Array, UInt32Array
@@ -86,12 +87,19 @@ def stepped(
     seed: int,
     generation: int,
 ) -> tuple[Float32Array, OptimizerState]:
-    """One step of the optimizer uphill along sum_k weights[k] epsilon[rows[k]]: fused where noise is of full rank.
+    """One step of the optimizer uphill along sum_k weights[k] epsilon[rows[k]]: fused where noise is of full rank, else
+    tensor by tensor.
 
     theta: float32 [D]; weights: float32 [K]; rows: uint32 [K]; generation: in the noise's address.
     """
     if not noise.matrices:
         at: dict[str, Any] = {"seed": seed, "generation": generation, "kind": noise.kind, "stream": noise.stream}
         return optimizer.step(theta, moments, weights, rows, **at)
-    gradient = noise.weighted_sum(weights, rows, theta.size, seed=seed, generation=generation)
-    return optimizer.apply(theta, moments, gradient)
+    if noise.parts:
+        gradient = noise.weighted_sum(weights, rows, theta.size, seed=seed, generation=generation)
+        return optimizer.apply(theta, moments, gradient)
+    spans: list[Span] = []
+    for start, shape in noise.tensors(theta.size):
+        write = partial(noise.sum_of_tensor, start, shape, weights, rows, seed=seed, generation=generation)
+        spans.append((slice(start, start + math.prod(shape)), write))
+    return optimizer.apply_spans(theta, moments, spans)

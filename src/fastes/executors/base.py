@@ -73,6 +73,11 @@ class Executor(ABC):
         """Ends workers and gives back what they held."""
 
     @property
+    def is_elsewhere(self) -> bool:
+        """Whether members are evaluated on machines which may have devices that this one lacks."""
+        return False
+
+    @property
     def stalled(self) -> bool:
         """Whether `run` waits and nobody evaluates. Asked by signal handlers, in the thread in which it waits."""
         return False

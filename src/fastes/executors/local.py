@@ -1,4 +1,4 @@
-"""Processes on this machine. what members are made of lies in shared memory, written once a
+"""Processes on this machine. What members are made of lies in shared memory, written once a
 generation; units go to whoever is free.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import get_args
 
+from fastes.device import processes_on
 from fastes.errors import ConfigError
 from fastes.evaluator import Evaluator
 from fastes.executors.base import Executor, ExecutorSettings, Plan
@@ -22,7 +23,8 @@ from fastes.noise import Generation
 
 @dataclass(frozen=True, slots=True)
 class Local(ExecutorSettings):
-    """workers: processes, 0 for one per processor that this process may use; start_method: how they start.
+    """workers: processes, 0 for one per processor that this process may use, or per GPU where members are evaluated on
+    those; start_method: how they start.
 
     "auto" forks on Linux, unless CUDA is in use, so that policies and environments defined in a script or notebook need
     not be importable; elsewhere it spawns. max_deaths: workers that one unit may end before the run fails; watchdog_s:
@@ -67,7 +69,7 @@ class LocalExecutor(Executor):
         self._evaluator = evaluator
         self._pool = Pool(
             evaluator,
-            settings.workers or usable_processors(),
+            settings.workers or processes_on(evaluator.device, usable_processors()),
             settings.start_method,
             settings.max_deaths,
             settings.watchdog_s,

@@ -58,6 +58,7 @@ class _Work:
 
 @dataclass(slots=True)
 class _Member:
+    number: int
     process: Any
     connection: Connection
     watch: Watch
@@ -86,13 +87,13 @@ class Pool:
         self._evaluator = evaluator.unopened()  # for processes that replace others, too
         self._max_deaths, self._watchdog_s, self._clock = max_deaths, watchdog_s, clock
         self._closed = list(closed)
-        self._context: Any = multiprocessing.get_context(_start_method(start_method))
+        self._context: Any = multiprocessing.get_context(_start_method(start_method, evaluator.device))
         self._memory = self._context.RawArray("f", vectors * evaluator.policy.dim)
         self._vectors: Float32Array = np.frombuffer(self._memory, dtype=np.float32)
         self._members: list[_Member] = []
         try:
-            for _ in range(count):
-                self._members.append(self._new_member())
+            for number in range(count):
+                self._members.append(self._new_member(number))
         except BaseException:
             self.close()
             raise
@@ -167,7 +168,7 @@ class Pool:
             _release(member.process)
         self._members.clear()
 
-    def _new_member(self) -> _Member:
+    def _new_member(self, number: int) -> _Member:
         ours, theirs = self._context.Pipe()
         position = self._context.RawArray("q", 2)
         # Under fork a child holds copies of our ends of the other pipes: it closes them, or no pipe would ever end.
@@ -176,7 +177,7 @@ class Pool:
         process = self._context.Process(
             target=work,
             args=(
-                self._evaluator,
+                self._evaluator.unopened(number),
                 self._memory,
                 theirs,
                 inherited if forked else [],
@@ -196,7 +197,7 @@ class Pool:
             ) from error
         finally:
             theirs.close()
-        return _Member(process, ours, Watch(position, self._clock, self._watchdog_s / 2))
+        return _Member(number, process, ours, Watch(position, self._clock, self._watchdog_s / 2))
 
     def _give(self, member: _Member, work: _Work) -> None:
         member.work = work
@@ -276,7 +277,7 @@ class Pool:
         member.process.join()
         member.connection.close()
         _release(member.process)
-        new = self._new_member()
+        new = self._new_member(member.number)
         member.process, member.connection, member.watch, member.work = new.process, new.connection, new.watch, None
         if work is not None:
             self._give(member, work)
@@ -301,9 +302,9 @@ def _received(connection: Connection) -> UnitResult | Failure | None:
         return None
 
 
-def _start_method(wanted: StartMethod) -> str:
+def _start_method(wanted: StartMethod, device: str) -> str:
     if wanted != "auto":
         return wanted
     torch = sys.modules.get("torch")
-    cuda = torch is not None and torch.cuda.is_initialized()
+    cuda = device != "cpu" or (torch is not None and torch.cuda.is_initialized())
     return "fork" if sys.platform == "linux" and not cuda else "spawn"

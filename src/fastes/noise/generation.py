@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastes.conditions import Conditions
-from fastes.noise.perturbation import Perturbation
+from fastes.kernels.arrays import Array
+from fastes.noise.perturbation import Perturbation, empty_like
 from fastes.types import Float32Array, UInt32Array
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +24,8 @@ class Generation:
 
     seed: of the run, 64 bits; index: of the generation, from 0; theta: float32 [D], or [C, D] with `centers`; rows:
     uint32 [N]; scales: float32 [N], sigma times the sign; noise: which; first: number of the first member, when this is
-    a part of a generation; conditions: under which its members are evaluated.
+    a part of a generation; conditions: under which its members are evaluated. theta and sigma are NumPy arrays, or
+    tensors where they are `on` a device: then so is what is made.
 
     centers: uint32 [N], which theta a member is around; sigma: float32 [D], by which noise is multiplied besides;
     drawn: the generation in the noise's address, where that is not `index`; trials: uint32 [N], which of several sets
@@ -55,40 +61,71 @@ class Generation:
             trials=None if self.trials is None else self.trials[members],
         )
 
-    def materialize(self, out: Float32Array | None = None) -> Float32Array:
+    def without(self, places: Collection[int]) -> Generation:
+        """The same members, but for those at these places, which are what they are around."""
+        if not places:
+            return self
+        scales = self.scales.copy()
+        scales[list(places)] = 0.0
+        return replace(self, scales=scales)
+
+    def on(self, device: torch.device) -> Generation:
+        """The same with copies of its vectors there, as tensors."""
+        sigma = None if self.sigma is None else _moved(self.sigma, device)
+        return replace(self, theta=_moved(self.theta, device), sigma=sigma)
+
+    def materialize(self, out: Array | None = None) -> Array:
         """The members' parameters, made now: float32 [N, D]."""
         if self.centers is None:
             return self._around(self.theta, slice(None), out)
         if out is None:
-            out = np.empty((len(self), self.theta.shape[-1]), np.float32)
+            out = empty_like(self.theta, (len(self), self.theta.shape[-1]))
         stop = 0
         for center, same in itertools.groupby(self.centers.tolist()):
             start, stop = stop, stop + len(list(same))
             self._around(self.theta[center], slice(start, stop), out[start:stop])
         return out
 
-    def make(self, first: int, last: int, out: Float32Array) -> None:
+    def make(self, first: int, last: int, out: Array) -> None:
         """Writes the parameters of these members, from `first` to `last - 1`, to out: float32 [last - first, D]."""
         (self if last - first == len(self) else self.part(first, last)).materialize(out)
 
-    def member(self, i: int, out: Float32Array | None = None) -> Float32Array:
+    def member(self, i: int, out: Array | None = None) -> Array:
         """The parameters of the i-th of these members: float32 [D]."""
-        made: Float32Array = self.part(i, i + 1).materialize(None if out is None else out[np.newaxis])[0]
-        return made
+        return self.part(i, i + 1).materialize(None if out is None else out[None])[0]
 
-    def center(self, i: int) -> Float32Array:
+    def write_tensor(self, i: int, start: int, out: torch.Tensor) -> None:
+        """Writes one tensor of the i-th of these members, which begins at element `start` of theta, to out: float32,
+        float16 or bfloat16, contiguous, on any device. Of the rest of theta nothing is made or moved.
+        """
+        part = slice(start, start + out.numel())
+        self.noise.write_tensor(
+            _at(self.center(i)[part], out.device),
+            start,
+            self.rows[i : i + 1],
+            self.scales[i : i + 1],
+            seed=self.seed,
+            generation=self.noise_generation,
+            sigma=None if self.sigma is None else _at(self.sigma[part], out.device),
+            out=out,
+        )
+
+    def center(self, i: int) -> Array:
         """What the i-th of these members is around: float32 [D]."""
-        centers = np.atleast_2d(self.theta)
-        found: Float32Array = centers[0 if self.centers is None else self.centers[i]]
-        return found
+        return self.theta if self.theta.ndim == 1 else self.theta[0 if self.centers is None else int(self.centers[i])]
 
-    def _around(self, center: Float32Array, members: slice, out: Float32Array | None) -> Float32Array:
+    @property
+    def noise_generation(self) -> int:
+        """The generation in the noise's address."""
+        return self.index if self.drawn is None else self.drawn
+
+    def _around(self, center: Array, members: slice, out: Array | None) -> Array:
         return self.noise.perturbed(
             center,
             self.rows[members],
             self.scales[members],
             seed=self.seed,
-            generation=self.index if self.drawn is None else self.drawn,
+            generation=self.noise_generation,
             sigma=self.sigma,
             out=out,
         )
@@ -117,6 +154,17 @@ def put_together(vectors: Sequence[Float32Array], memory: Float32Array) -> None:
     for vector in vectors:
         memory[start : start + vector.size] = vector.reshape(-1)
         start += vector.size
+
+
+def _moved(vector: Float32Array, device: torch.device) -> Any:
+    import torch
+
+    return torch.from_numpy(vector if vector.flags.writeable else vector.copy()).to(device)
+
+
+def _at(vector: Array, device: torch.device) -> Array:
+    """As it is if it is a tensor, or stays on the CPU."""
+    return _moved(vector, device) if isinstance(vector, np.ndarray) and device.type != "cpu" else vector
 
 
 def _hollow(vector: Float32Array) -> Float32Array:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from fastes.optim.adam import Adam, AdamW
-from fastes.optim.base import Optimizer, OptimizerState
+from fastes.optim.base import Optimizer
 from fastes.optim.clipup import ClipUp
+from fastes.optim.on_device import OnDevice
 from fastes.optim.part import PART_MULTIPLE, WHOLE, Part
 from fastes.optim.sgd import SGD
+from fastes.optim.spans import Span
+from fastes.optim.state import OptimizerState
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": SGD,
@@ -23,7 +26,9 @@ __all__ = [
     "Adam",
     "AdamW",
     "ClipUp",
+    "OnDevice",
     "Optimizer",
     "OptimizerState",
     "Part",
+    "Span",
 ]

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fastes.optim.part import WHOLE, Part
+from fastes.optim.spans import Span, span_by_span, written
+from fastes.optim.state import OptimizerState
 from fastes.types import Float32Array, UInt32Array
 
 
-@dataclass(frozen=True, slots=True)
-class OptimizerState:
-    """arrays: float32 [D] each, by name; scalars: float64 by name, which a checkpoint keeps exactly."""
-
-    arrays: dict[str, Float32Array] = field(default_factory=dict)
-    scalars: dict[str, float] = field(default_factory=dict)
+def _unmoved(part: Float32Array) -> Float32Array:
+    return part
 
 
 class Optimizer(ABC):
     """Steps uphill along a weighted sum of noise that is never stored."""
 
     __slots__ = ()
+
+    by_element: ClassVar[bool] = True
+    """Whether a step of some elements depends on those elements only."""
 
     @abstractmethod
     def init(self, dim: int) -> OptimizerState:
@@ -54,6 +56,29 @@ class Optimizer(ABC):
         self, theta: Float32Array, state: OptimizerState, gradient: Float32Array
     ) -> tuple[Float32Array, OptimizerState]:
         """The step with an uphill direction that was made: gradient: float32 [D]. The bits are those of `step`."""
+
+    def apply_spans(
+        self,
+        theta: Float32Array,
+        state: OptimizerState,
+        spans: Sequence[Span],
+        move: Callable[[Float32Array], Any] = _unmoved,
+    ) -> tuple[Float32Array, OptimizerState]:
+        """The same of a direction that is made span by span, and never whole if steps are `by_element`.
+
+        spans: one after the other from 0 to D; move: takes elements to where the direction is made and stepped along.
+        """
+        if not self.by_element:
+            gradient = np.empty_like(theta)
+            for span, write in spans:
+                write(gradient[span])
+            return self.apply(theta, state, gradient)
+        writes = {span.start: write for span, write in spans}
+
+        def step(span: slice, part: Any, before: OptimizerState) -> tuple[Any, OptimizerState]:
+            return self.apply(part, before, written(part, writes[span.start]))
+
+        return span_by_span(theta, state, [span for span, _ in spans], step, move)
 
 
 def check_settings(name: str, positive: dict[str, float], not_negative: dict[str, float]) -> None:

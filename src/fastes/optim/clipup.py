@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fastes import kernels
-from fastes.optim.base import Optimizer, OptimizerState, check_settings
+from fastes.optim.base import Optimizer, check_settings
 from fastes.optim.part import WHOLE, Part
+from fastes.optim.state import OptimizerState
 from fastes.types import Float32Array, UInt32Array
 
 
@@ -21,6 +22,8 @@ class ClipUp(Optimizer):
     authors advise. Steps do not depend on the size of the gradient, so both are in units of the parameters.
     Raises ValueError for settings out of range.
     """
+
+    by_element: ClassVar[bool] = False
 
     lr: float = 0.1
     max_speed: float | None = None

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastes import kernels
-from fastes.optim.base import Optimizer, OptimizerState, check_settings
+from fastes.optim.base import Optimizer, check_settings
 from fastes.optim.part import WHOLE, Part
+from fastes.optim.state import OptimizerState
 from fastes.types import Float32Array, UInt32Array
 
 

@@ -11,7 +11,11 @@ import torch
 from torch import nn
 
 from fastes.errors import PolicyError
+from fastes.noise import Generation
 from fastes.types import Float32Array
+
+CPU = torch.device("cpu")
+_WRITABLE = (torch.float32, torch.float16, torch.bfloat16)  # what kernels write
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,9 @@ class Policy:
     belong to the module and stay as they are: they are the same for all members, and saved with the policy.
     Float32 parameters are views of one flat tensor, so that loading theta is one copy.
 
-    path: how many members are evaluated at once, of `population.PATHS`; one process decides for all.
+    path: how many members are evaluated at once, of `population.PATHS`; one process decides for all. device: where a
+    population is evaluated, which each process decides for itself; the module stays where it is. portable: whether
+    `path` has to be one for every device.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -54,6 +60,9 @@ class Policy:
         """
         self.module = module.eval()
         self.path = "auto"
+        self.device = CPU
+        self.portable = False
+        self._placed: Policy | None = None
         self._bind()
 
     def _bind(self) -> None:
@@ -104,6 +113,32 @@ class Policy:
             parameter.data.copy_(part)
         self.reset_()
 
+    def load_member_(self, unit: Generation, i: int) -> None:
+        """Puts the i-th member of a unit into the module, tensor by tensor, rounded once to each one's own dtype.
+
+        It is made of the unit's theta where the module is, so that nothing drifts however many members come and go;
+        besides the module, memory is that of one tensor. What `theta` gives then is of no use.
+        """
+        for parameter, entry in zip(self._parameters, self.layout.entries, strict=True):
+            held = parameter.data
+            if held.dtype in _WRITABLE and held.is_contiguous():
+                unit.write_tensor(i, entry.offset, held)
+            else:
+                made = torch.empty(entry.shape, device=held.device)
+                unit.write_tensor(i, entry.offset, made)
+                held.copy_(made)
+        self.reset_()
+
+    def placed(self) -> Policy:
+        """The policy whose module is on `device`: itself, or a copy, made once."""
+        if self.device.type == "cpu":
+            return self
+        if self._placed is None or self._placed.device != self.device:
+            self._placed = Policy(copy.deepcopy(self.module).to(self.device))
+            self._placed.device = self.device
+        self._placed.path = self.path
+        return self._placed
+
     def reset_(self) -> None:
         """Puts the buffers back as they were when the module was taken over: no episode sees another's."""
         for name, initial in self._buffers:
@@ -130,4 +165,6 @@ class Policy:
         # Any module may come, so not weights only; multiprocessing, which alone calls this, has unpickled already.
         self.module = torch.load(io.BytesIO(state[0]), weights_only=False)
         self.path = state[1]
+        self.device, self.portable = CPU, False
+        self._placed = None
         self._bind()

@@ -132,4 +132,5 @@ def _vectors(unit: Generation, dim: int) -> Float32Array:
             f"the policy has {unit.theta.shape[-1]} parameters, but problem.dim is {dim}: a function is evaluated at "
             'the parameters themselves. Leave [policy] out, or use kind = "vector".'
         )
-    return unit.materialize()
+    vectors: Float32Array = unit.materialize()
+    return vectors

@@ -127,7 +127,7 @@ class _Game:
     def play(self, forward: Forward) -> None:
         """All episodes to their end."""
         batch, unit, play = self._batch, self._unit, self._play
-        forward.load_made_(len(unit), unit.make, play.draws)
+        forward.load_unit_(unit, play.draws)
         batch.forgiving = self._problem.on_error == "worst"
         batch.pulse = no_pulse if play.pulse is no_pulse else lambda slot: play.pulse(slot // self._episodes)
         limits = [limit for limit in (self._problem.max_steps, unit.conditions.step_limit) if limit]

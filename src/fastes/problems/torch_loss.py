@@ -6,9 +6,8 @@ Shapes: U members of a unit, E batches of each (its episodes), B samples of a ba
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,7 +24,7 @@ from fastes.problems.base import Outcome, Play, Problem, Session
 from fastes.problems.losses import LOSSES, OF_CLASSES
 from fastes.problems.pulse import IDLE, NOBODY, Pulse
 from fastes.problems.torch_data import Batches, Data, opened, portable
-from fastes.types import AnyArray, Float32Array, Float64Array, UInt32Array
+from fastes.types import AnyArray, Float64Array, UInt32Array
 
 BatchLoss = Callable[[torch.Tensor, torch.Tensor], Any]
 """outputs float32 [B, *outputs] and targets [B, *targets] of one member to a number, lower is better."""
@@ -179,7 +178,7 @@ class LossSession(Session):
                     which = [list(given).index(seed) for seed in seeds[:, episode].tolist()]
                     forward = self._forward(policy, members, tuple(pairs[0][0].shape[1:]))
                     if episode == 0:
-                        forward.load_made_(members, partial(_made, unit, play.left_out), play.draws)
+                        forward.load_unit_(unit.without(play.left_out), play.draws)
                     returns[:, episode] = -self._losses(forward, pairs, which, unit, play.pulse)
         except FastesError:
             raise
@@ -248,7 +247,6 @@ class ObjectiveSession(Session):
         """See `Session.evaluate`."""
         seeds = play.seeds if self._batches is None else _seeds(play.seeds, self._batches)
         returns = np.full(seeds.shape, math.nan)
-        parameters = np.empty(policy.dim, np.float32)
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             for episode in range(seeds.shape[1]):
                 given = {} if self._batches is None else self._batches.of(seeds[:, episode].tolist())
@@ -256,7 +254,7 @@ class ObjectiveSession(Session):
                     if i in play.left_out:
                         continue
                     play.pulse(i)
-                    policy.load_(unit.member(i, parameters))
+                    policy.load_member_(unit, i)
                     torch.manual_seed(int(play.draws[i]))
                     batch = mapped(given[seed], _own) if given else torch.Generator().manual_seed(seed)
                     returns[i, episode] = -_number("objective", unit, i, self._objective, policy.module, batch)
@@ -266,14 +264,6 @@ class ObjectiveSession(Session):
 def _seeds(seeds: UInt32Array, batches: Batches) -> UInt32Array:
     """All samples are the same batch whatever the seed: then one episode is enough."""
     return np.zeros((len(seeds), 1), np.uint32) if batches.count == batches.source.size else seeds
-
-
-def _made(unit: Generation, left_out: Collection[int], first: int, last: int, out: Float32Array) -> None:
-    """Parameters of members, those of the centre for who is left out."""
-    unit.make(first, last, out)
-    for place in left_out:
-        if first <= place < last:
-            out[place - first] = unit.center(place)
 
 
 def _outcome(returns: Float64Array, play: Play, samples: int) -> Outcome:

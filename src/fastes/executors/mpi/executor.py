@@ -184,6 +184,7 @@ class MpiExecutor(Executor):
         self._free()
 
     def _begin(self, evaluator: Evaluator, vectors: int) -> None:
+        evaluator.process = int(self._world.node.rank)  # which GPU of its node
         self._evaluator = evaluator
         self._theta = NodeTheta(self._world, evaluator.policy.dim, vectors)
         self._has_begun = True

@@ -43,8 +43,11 @@ class Worker:
 class Cluster:
     """A cluster that was joined, or started on this machine."""
 
-    def __init__(self, address: str, processors: int) -> None:
-        """address: see `Ray`; processors: of a cluster that is started, 0 for all. Raises ExecutorError."""
+    def __init__(self, address: str, processors: int, device: str) -> None:
+        """address: see `Ray`; processors: of a cluster that is started, 0 for all; device: on which actors evaluate.
+
+        Raises ExecutorError.
+        """
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports home unless told not to
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the default to come; without, it warns
         try:
@@ -66,12 +69,14 @@ class Cluster:
                     "executor.address; `ray status` on a node of the cluster says whether it is up."
                 ) from error
             self._is_ours = True
-        self._worker = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(Worker)
+        gpus = 0 if device == "cpu" else 1  # Ray shows each actor its own
+        self._worker = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0, max_task_retries=0)(Worker)
+        self._resource = "GPU" if gpus else "CPU"
 
     @property
     def processors(self) -> int:
-        """Of all nodes."""
-        return int(self._ray.cluster_resources().get("CPU", 1))
+        """Of all nodes; GPUs, where members are evaluated on those."""
+        return int(self._ray.cluster_resources().get(self._resource, 1))
 
     def stored(self, value: Any) -> Any:
         """Where actors find the value. Raises ExecutorError if it cannot travel."""

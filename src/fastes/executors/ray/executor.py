@@ -69,10 +69,15 @@ class RayExecutor(Executor):
         self._cluster: Cluster | None = None
         self._actors: list[_Actor] = []
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """See `Executor`."""
+        return True
+
     def start(self, evaluator: Evaluator, plan: Plan | None = None) -> None:
         """See `Executor`."""
         self._evaluator = evaluator
-        self._cluster = cluster = Cluster(self._settings.address, self._settings.workers)
+        self._cluster = cluster = Cluster(self._settings.address, self._settings.workers, evaluator.device)
         try:
             self._stored_evaluator = cluster.stored(evaluator.unopened())  # for actors that replace others, too
             count = self._settings.workers or cluster.processors

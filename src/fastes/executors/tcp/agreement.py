@@ -50,7 +50,9 @@ def of_identities(ours: Identity, theirs: Identity) -> list[Difference]:
 
 
 def of_built(ours: Ready, theirs: Ready) -> list[Difference]:
-    """ours: what the coordinator built from the same run. The most telling comes first: sources before settings."""
+    """ours: what the coordinator built from the same run, its forward empty where it lacks the device to try it on. The
+    most telling comes first: sources before settings.
+    """
     found = [
         (
             Code.SOURCE,
@@ -76,13 +78,14 @@ def of_built(ours: Ready, theirs: Ready) -> list[Difference]:
                     "versions of fastes, and of the packages that the run uses, on both.",
                 )
             )
-    if ours.forward != theirs.forward:
+    if ours.forward and ours.forward != theirs.forward:
         tolerate = _TOLERATE.format(Code.FORWARD.value)
         found.append(
             (
                 Code.FORWARD,
                 f"the policy gives other bits for the same input: coordinator {ours.forward.hex()}, worker "
-                f"{theirs.forward.hex()}. Where processors differ, set ATEN_CPU_CAPABILITY=default on all machines, or "
+                f"{theirs.forward.hex()}. Evaluate on the same device everywhere (--device); where processors "
+                "differ, set ATEN_CPU_CAPABILITY=default on all machines, or "
                 f"take a policy that problem.forward = 'native' can evaluate, {tolerate}.",
             )
         )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,10 @@ from fastes.executors.tcp.handshake import TABLES
 from fastes.executors.tcp.refusals import Code
 from fastes.executors.tcp.wire import Identity, Ready, Setup
 from fastes.messages import UnitResult
-from fastes.noise import Generation
+from fastes.noise import Generation, Perturbation
+
+if TYPE_CHECKING:
+    from fastes.algorithms import Algorithm
 
 _PROBE_STEPS = 3  # of each episode: enough for the policy to act on what its environment made of its acts
 _PROBE_SEED = 0x70726F6265
@@ -42,15 +45,18 @@ class Run(NamedTuple):
     behaviours: bool = False
 
 
-def probe(evaluator: Evaluator, members: int) -> Generation:
+def probe(evaluator: Evaluator, algorithm: Algorithm) -> Generation:
     """A first unit of a run that nobody makes: parameters, perturbations and episodes from a fixed seed, of few steps.
 
-    As large as the units of the run, because that fixes the shapes of matrix products, and so their bits. members: N.
+    As large as the units of the run, because that fixes the shapes of matrix products, and so their bits; and with the
+    noise that the algorithm's settings name, which some forwards are made for.
     """
-    count = min(evaluator.unit_size, members)
+    count = min(evaluator.unit_size, algorithm.members)
+    tensors = [(entry.offset, *entry.shape) for entry in evaluator.policy.layout.entries]
+    noise = Perturbation.named(getattr(algorithm, "noise", "normal"), getattr(algorithm, "rank", 1), tensors)
     theta = np.float32(0.1) * kernels.normal(evaluator.policy.dim, seed=_PROBE_SEED)
     rows, scales = np.arange(count, dtype=np.uint32), np.full(count, 0.1, np.float32)
-    return Generation(_PROBE_SEED, 0, theta, rows, scales, conditions=Conditions(step_limit=_PROBE_STEPS))
+    return Generation(_PROBE_SEED, 0, theta, rows, scales, noise, conditions=Conditions(step_limit=_PROBE_STEPS))
 
 
 def probed(outcome: UnitResult | Failure) -> bytes:

@@ -285,6 +285,10 @@ class Coordinator:
         self._taken.add(peer.name)
 
     def _welcome(self, peer: Peer) -> None:
+        ready, built = peer.handshake.ready, self._run.built
+        if ready is not None and not built.forward:  # this machine lacks the run's device: the first that has it says
+            self._run = self._run._replace(built=msgspec.structs.replace(built, forward=ready.forward))
+        peer.handshake.agree(self._run.built)
         for note in peer.handshake.notes:
             _LOG.warning("%s takes part though %s", peer.name, note)
         self._bring(peer)

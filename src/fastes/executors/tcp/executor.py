@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
+from fastes.device import is_here
 from fastes.errors import ConfigError, ExecutorError
 from fastes.evaluator import Evaluator
 from fastes.executors.base import Executor, ExecutorSettings, Plan
@@ -102,7 +103,7 @@ class TcpExecutor(Executor):
         """See `Executor`. Raises ExecutorError if workers could not make the run, or the address cannot be had."""
         if plan is None or not plan.tables:
             raise ExecutorError("executor tcp needs the run's tables: start it from a Trainer or fastes.train.")
-        self._plan, self._failed = plan, ""
+        self._plan, self._failed, self._device = plan, "", evaluator.device
         self._generation = plan.state.generation
         self._results: queue.SimpleQueue[list[UnitResult] | Exception] = queue.SimpleQueue()
         self._enough = threading.Event()
@@ -158,6 +159,11 @@ class TcpExecutor(Executor):
             for result in results:
                 unfinished -= 1
                 yield result
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """See `Executor`."""
+        return True
 
     @property
     def stalled(self) -> bool:
@@ -218,6 +224,8 @@ class TcpExecutor(Executor):
             words += ["--tls-ca", str(self._settings.tls_cert.resolve())]
         for module in self._modules:
             words += ["--allow", module]
+        if self._device != "cpu":
+            words += ["--device", self._device]
         return shlex.join(words)
 
     def close(self) -> None:
@@ -327,8 +335,10 @@ def _run(evaluator: Evaluator, plan: Plan, tolerate: tuple[Code, ...]) -> Run:
             )
     generation = plan.algorithm.ask(plan.state)
     members = len(generation)
-    with contextlib.closing(Pool(evaluator, 1)) as pool:  # not in this process, which what it plays might end
-        forward = probed(pool.tried(probe(evaluator, members)))
+    forward = b""
+    if is_here(evaluator.device):
+        with contextlib.closing(Pool(evaluator, 1)) as pool:  # not in this process, which what it plays might end
+            forward = probed(pool.tried(probe(evaluator, plan.algorithm)))
     conditions = plan.state.conditions
     numbers: dict[str, Any] = {"seed": plan.state.seed, "members": members, "unit_size": evaluator.unit_size}
     named: dict[str, Any] = {name: written_table(table) for name, table in tables.items()}

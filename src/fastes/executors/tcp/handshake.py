@@ -290,6 +290,12 @@ class CoordinatorHandshake:
         self.phase = phase
         self.decoder.enter(phase, run_numbers(self._setup), keys)
 
+    def agree(self, built: Ready) -> None:
+        """Compares what the worker has built with this, if that is not what it was compared with. Raises as feeding."""
+        assert self.ready is not None
+        if built is not self._built:
+            self._judge(of_built(built, self.ready))
+
     def _judge(self, differences: list[Difference]) -> None:
         """Raises ProtocolError with all that differs, under the code of the first, but for what is tolerated."""
         self.notes += [text for code, text in differences if code in self._tolerate]

@@ -197,7 +197,7 @@ class Worker:
             evaluator, algorithm, tables = await apart(functools.partial(self._made, handshake, setup))
             node = Node(setup, evaluator, algorithm, self._settings.pool, [self._line])
             self._node = node
-            unit = probe(evaluator, setup.members)
+            unit = probe(evaluator, algorithm)
             outcome = await tried(node.pool, unit)
             credit = min(self._settings.credit * self._settings.pool.processes, limits.CREDIT)
             node.ready = await asyncio.to_thread(

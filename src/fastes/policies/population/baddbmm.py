@@ -57,8 +57,9 @@ class Baddbmm(Forward):
         super().__init__(task)
         module = task.policy.module
         for parameter in module.parameters():
-            if parameter.dtype != torch.float32 or parameter.device.type != "cpu":
-                raise BatchingError(f"a parameter is {parameter.dtype} on {parameter.device}, not float32 on the CPU")
+            if parameter.dtype != torch.float32 or parameter.device.type != self.device.type:
+                where = "the CPU" if self.device.type == "cpu" else str(self.device)
+                raise BatchingError(f"a parameter is {parameter.dtype} on {parameter.device}, not float32 on {where}")
         self._cells: list[Cell] = []
         if type(module) is RecurrentPolicy:
             self._stages: list[Stage] = [_flat]
@@ -81,7 +82,7 @@ class Baddbmm(Forward):
 
     def _reset_(self, finished: npt.NDArray[np.bool_]) -> None:
         if self._cells:
-            mask = torch.from_numpy(finished.copy()).unsqueeze(-1)
+            mask = torch.from_numpy(finished.copy()).to(self.device).unsqueeze(-1)
             for cell in self._cells:
                 cell.reset_(mask)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -14,7 +14,8 @@ import numpy.typing as npt
 import torch
 
 from fastes.errors import PolicyError
-from fastes.policies.flat import Policy
+from fastes.noise import Generation
+from fastes.policies.flat import CPU, Policy
 from fastes.policies.population.stacked import Stacked
 from fastes.types import AnyArray, Float32Array, UInt32Array
 
@@ -39,17 +40,17 @@ class Traits:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What has to be evaluated: members and batch, the episodes that each plays side by side, are fixed sizes."""
+    """What has to be evaluated: members and batch, the episodes that each plays side by side, are fixed sizes.
+
+    device: where, and where the policy's module is unless it is the CPU.
+    """
 
     policy: Policy
     members: int
     batch: int
     observation_shape: tuple[int, ...]
     traits: Traits = Traits()
-
-
-Maker = Callable[[int, int, Float32Array], None]
-"""make(first, last, out) writes the parameters of members first to last - 1 to out, float32 [last - first, D]."""
+    device: torch.device = CPU
 
 
 class Forward(ABC):
@@ -69,7 +70,7 @@ class Forward(ABC):
 
     def __init__(self, task: Task) -> None:
         """Raises BatchingError if this path cannot."""
-        self.members, self.batch = task.members, task.batch
+        self.members, self.batch, self.device = task.members, task.batch, task.device
         self._shape = (task.members, task.batch, *task.observation_shape)
         self._task = task
         self._draws = np.zeros(task.members, np.uint32)
@@ -77,18 +78,21 @@ class Forward(ABC):
 
     @cached_property
     def _stacked(self) -> Stacked:
-        return Stacked(self._task.policy, self._task.members)
+        return Stacked(self._task.policy, self._task.members, self.device)
 
     @property
     def thetas(self) -> Float32Array:
-        """float32 [members, D], what the parameters are views of."""
-        return self._stacked.array
+        """float32 [members, D], what the parameters are views of, on the CPU."""
+        return self._stacked.thetas.numpy()
 
-    def load_made_(self, count: int, make: Maker, draws: UInt32Array | None = None) -> None:
-        """Has the parameters of `count` members made where they are wanted, and resets all episodes; see `load_`."""
-        held = self.thetas[:count]
-        make(0, count, held)
-        self.load_(held, draws)
+    def load_unit_(self, unit: Generation, draws: UInt32Array | None = None) -> None:
+        """Has the parameters of a unit's members made where they are wanted, and resets all episodes; see `load_`."""
+        held = self._stacked.thetas[: len(unit)]
+        if self.device.type == "cpu":
+            unit.materialize(held.numpy())
+        else:
+            unit.on(self.device).materialize(held)
+        self._filled_(len(unit), draws)
 
     def load_(self, thetas: Float32Array, draws: UInt32Array | None = None) -> None:
         """Takes parameters, float32 [1 to members, D], and resets all episodes.
@@ -97,16 +101,17 @@ class Forward(ABC):
         called one by one they are left out, and their outputs are zero. draws: uint32, as many as thetas, seeds of what
         members draw as they act; zeros by default. Raises ValueError for shapes.
         """
-        count, held = len(thetas), self._stacked.array
+        count, held = len(thetas), self._stacked.thetas
         if thetas.ndim != 2 or not 1 <= count <= self.members or thetas.shape[1] != held.shape[1]:
             raise ValueError(
                 f"thetas must have shape [1 to {self.members}, {held.shape[1]}], not {list(thetas.shape)}."
             )
-        if thetas.ctypes.data != held.ctypes.data:
-            held[:count] = thetas
-        held[count:] = held[0]
-        with one_thread(), torch.inference_mode():
-            self._stacked.refresh_()
+        if thetas.ctypes.data != held.data_ptr():
+            held[:count] = torch.from_numpy(thetas if thetas.flags.writeable else thetas.copy())
+        self._filled_(count, draws)
+
+    def _filled_(self, count: int, draws: UInt32Array | None) -> None:
+        self._stacked.fill_(count)
         self._begin_(count, draws)
 
     def _begin_(self, count: int, draws: UInt32Array | None) -> None:
@@ -148,8 +153,16 @@ class Forward(ABC):
             # is not; and new at every step, because a module may keep what it sees as its state.
             given = torch.empty(self._shape)
             np.copyto(given.numpy(), observations)
-            outputs = self._forward(given)
-        return np.array(outputs.float().numpy())  # a copy: outputs may be a view of the state
+            outputs = self._forward(given.to(self.device))
+        return np.array(outputs.float().cpu().numpy())  # a copy: outputs may be a view of the state
+
+    def step(self, observations: torch.Tensor) -> torch.Tensor:
+        """The same of tensors on `device`, where nothing is checked, copied or waited for; for whoever stays there.
+
+        Outputs, [members, batch, outputs] in the dtype of the module, are to be used before the next step.
+        """
+        with one_thread(), torch.inference_mode():
+            return self._forward(observations)
 
     @abstractmethod
     def _forward(self, observations: torch.Tensor) -> torch.Tensor:

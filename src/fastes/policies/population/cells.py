@@ -26,7 +26,7 @@ class Cell(ABC):
         self._input_bias = None if input_bias is None else input_bias.unsqueeze(1)
         self._hidden_bias = None if hidden_bias is None else hidden_bias.unsqueeze(1)
         self._size = layer.hidden_size
-        self._hidden = torch.zeros(len(of_inputs), batch, self._size)
+        self._hidden = torch.zeros(len(of_inputs), batch, self._size, device=of_inputs.device)
 
     def reset_(self, finished: torch.Tensor) -> None:
         """Zeros the states where finished, bool [members, batch, 1]."""

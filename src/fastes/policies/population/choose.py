@@ -13,6 +13,7 @@ from torch import nn
 
 from fastes import kernels
 from fastes.errors import PolicyError
+from fastes.noise import LOW_RANK, Generation, Perturbation, Stream
 from fastes.policies.flat import Policy
 from fastes.policies.population.baddbmm import Baddbmm
 from fastes.policies.population.base import BatchingError, Forward, Task, Traits
@@ -45,6 +46,8 @@ def batched(
     The choice depends on the module alone, but where arithmetic differs between machines so may a verdict at the edge
     of the tolerance: who has to be sure takes the `path` that one process found and names it to the others.
 
+    It evaluates where `policy.device` says, and is compared with the module on the CPU.
+
     Warns once for each type of module that goes member after member. Raises PolicyError if path is unknown or cannot
     evaluate the module, if forward gives no tensor with the batch in front, or if the module keeps a state of its own.
     """
@@ -56,8 +59,9 @@ def batched(
     kind = type(policy.module)
     try:
         example = next(drawn_observations(task.observation_shape))[0, 0]
-        task = replace(task, traits=seen_traits(policy, drawn_thetas(policy)[0], example))
-        expected = _trial(OneByOne, task)
+        task = replace(task, traits=seen_traits(policy, drawn_unit(policy, "auto").member(0), example))
+        unit = drawn_unit(policy, path)
+        expected = _trial(OneByOne, task, unit)
     except PolicyError:
         raise
     except Exception as error:
@@ -67,14 +71,17 @@ def batched(
             raise PolicyError(f"the policy {kind.__name__} cannot be evaluated by {path}: {why}.") from error
         written = tuple(name for name, _ in policy.module.named_buffers())
         stateful = hasattr(policy.module, "initial_state")
+        if policy.device.type != "cpu":
+            raise PolicyError(f"the policy {kind.__name__} cannot be evaluated on {policy.device}: {why}.") from error
         return _taken(OneByOne, replace(task, traits=Traits(stateful, written, random=True)), [why], path)
+    task = replace(task, policy=policy.placed(), device=policy.device)
     refused: list[str] = []
     for name, forms in PATHS.items() if path == "auto" else [(path, PATHS[path])]:
-        why = ""
-        for form in forms:
-            if form is OneByOne:
+        why = "it is for the CPU" if policy.portable and name == Native.path else ""
+        for form in () if why else forms:
+            if form is OneByOne and task.device.type == "cpu":
                 return _taken(form, task, refused, path)
-            why = _objection(form, task, expected)
+            why = _objection(form, task, unit, expected)
             if not why:
                 return _taken(form, task, refused, path)
         refused.append(f"{name}: {why}")
@@ -109,10 +116,10 @@ def _taken(form: Callable[[Task], Forward], task: Task, refused: list[str], path
     return forward
 
 
-def _objection(form: Callable[[Task], Forward], task: Task, expected: list[Float32Array]) -> str:
+def _objection(form: Callable[[Task], Forward], task: Task, unit: Generation, expected: list[Float32Array]) -> str:
     """Why a form cannot be taken; empty if it can."""
     try:
-        found = _trial(form, task)
+        found = _trial(form, task, unit)
     except BatchingError as error:
         return str(error)
     except Exception as error:
@@ -128,10 +135,10 @@ def _objection(form: Callable[[Task], Forward], task: Task, expected: list[Float
     return ""
 
 
-def _trial(form: Callable[[Task], Forward], task: Task) -> list[Float32Array]:
-    """Outputs of a few steps with drawn parameters and observations; some episodes end between them."""
+def _trial(form: Callable[[Task], Forward], task: Task, unit: Generation) -> list[Float32Array]:
+    """Outputs of a few steps of a unit on drawn observations; some episodes end between them."""
     forward = form(replace(task, members=2, batch=2))
-    forward.load_(drawn_thetas(task.policy), np.arange(2, dtype=np.uint32))
+    forward.load_unit_(unit, np.arange(2, dtype=np.uint32))
     outputs = []
     for observations in drawn_observations(task.observation_shape):
         outputs.append(forward(observations))
@@ -139,10 +146,13 @@ def _trial(form: Callable[[Task], Forward], task: Task) -> list[Float32Array]:
     return outputs
 
 
-def drawn_thetas(policy: Policy) -> Float32Array:
-    """Parameters around those that the policy has: float32 [2, D]."""
-    thetas: Float32Array = kernels.perturb(policy.theta(), [0, 1], np.full(2, 0.1, np.float32), seed=0, stream=5)
-    return thetas
+def drawn_unit(policy: Policy, path: str) -> Generation:
+    """Two members around the parameters that the policy has."""
+    noise = Perturbation(stream=Stream.OBSERVATION_SAMPLING)
+    if path == "low_rank":
+        noise = Perturbation.named(LOW_RANK, 1, [(entry.offset, *entry.shape) for entry in policy.layout.entries])
+    rows = np.arange(2, dtype=np.uint32)
+    return Generation(0, 0, policy.theta(), rows, np.full(2, 0.1, np.float32), noise)
 
 
 def drawn_observations(shape: tuple[int, ...]) -> Iterator[Float32Array]:

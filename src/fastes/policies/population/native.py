@@ -7,7 +7,8 @@ from torch import nn
 
 from fastes.kernels.arrays import aligned_empty
 from fastes.kernels.mlp import Mlp, MlpLayer
-from fastes.policies.population.base import BatchingError, Forward, Maker, Task
+from fastes.noise import Generation
+from fastes.policies.population.base import BatchingError, Forward, Task
 from fastes.types import Float32Array, UInt32Array
 
 _TOGETHER = 2**18  # floats of members that are made before they are packed, 1 MiB
@@ -27,6 +28,8 @@ class Native(Forward):
     def __init__(self, task: Task) -> None:
         """Raises BatchingError naming the first layer that is none of these."""
         super().__init__(task)
+        if task.device.type != "cpu":
+            raise BatchingError("it is for the CPU")
         policy = task.policy
         offsets = {entry.name: entry.offset for entry in policy.layout.entries}
         names = {id(parameter): name for name, parameter in policy.module.named_parameters()}
@@ -54,14 +57,14 @@ class Native(Forward):
         super().load_(thetas, draws)
         self.mlp.pack(self.thetas, self.packed)
 
-    def load_made_(self, count: int, make: Maker, draws: UInt32Array | None = None) -> None:
-        """See `Forward.load_made_`: some members at a time, so that those of the unit are held once, packed."""
-        dim = self._task.policy.dim
+    def load_unit_(self, unit: Generation, draws: UInt32Array | None = None) -> None:
+        """See `Forward.load_unit_`: some members at a time, so that those of the unit are held once, packed."""
+        count, dim = len(unit), self._task.policy.dim
         together = min(count, max(2, _TOGETHER // dim))
         made = aligned_empty((together, dim))
         for first in range(0, count, together):
             last = min(first + together, count)
-            make(first, last, made[: last - first])
+            unit.make(first, last, made[: last - first])
             self.mlp.pack(made[: last - first], self.packed[first:last])
         self.packed[count:] = self.packed[0]
         self._begin_(count, draws)

@@ -19,6 +19,8 @@ class _Loop(Forward):
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
+        if task.traits.random and task.device.type != "cpu":
+            raise BatchingError("it draws random numbers, which are addressed on the CPU only")
         self._module = task.policy.module
         named = dict(self._module.named_parameters())
         # Views of each member's parameters, made once: at each step they are only put in place.

@@ -53,15 +53,15 @@ def _hidden(state: _State) -> torch.Tensor:
     return state[0] if isinstance(state, tuple) else state  # type: ignore[no-any-return]
 
 
-def _zeros(layer: Any, *shape: int) -> _State:
-    zeros = torch.zeros(*shape, layer.hidden_size)
+def _zeros(layer: Any, device: torch.device, *shape: int) -> _State:
+    zeros = torch.zeros(*shape, layer.hidden_size, device=device)
     return (zeros, zeros) if isinstance(layer, nn.LSTM | nn.LSTMCell) else zeros
 
 
 def _cell(layer: Any, values: torch.Tensor, state: _State = None) -> _State:
     """Forward of nn.GRUCell, nn.LSTMCell and nn.RNNCell."""
     if state is None:
-        state = _zeros(layer, *values.shape[:-1])
+        state = _zeros(layer, values.device, *values.shape[:-1])
     given = linear(values, layer.weight_ih, layer.bias_ih)
     return _step(layer, given, linear(_hidden(state), layer.weight_hh, layer.bias_hh), state)
 
@@ -72,7 +72,8 @@ def _sequence(layer: Any, values: torch.Tensor, state: _State = None) -> tuple[t
         raise NotImplementedError(f"{type(layer).__name__} is bidirectional, projected or given a packed sequence")
     time = 1 if values.dim() == 3 and layer.batch_first else 0
     if state is None:
-        state = _zeros(layer, layer.num_layers, *(n for axis, n in enumerate(values.shape[:-1]) if axis != time))
+        rows = (n for axis, n in enumerate(values.shape[:-1]) if axis != time)
+        state = _zeros(layer, values.device, layer.num_layers, *rows)
     ends: list[_State] = []
     for index in range(layer.num_layers):
         of: dict[str, Any] = {

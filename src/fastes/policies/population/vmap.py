@@ -107,7 +107,7 @@ class Vmap(_Vectorised):
         self._stateful = task.traits.stateful
         own = dict(self._module.named_buffers())
         self._buffers = {name: own[name].detach().clone() for name in task.traits.written}
-        self._fresh = torch.ones((task.members, task.batch), dtype=torch.bool)
+        self._fresh = torch.ones((task.members, task.batch), dtype=torch.bool, device=task.device)
         self._start: tuple[Tensors, Tree] = ([], None)
         self._now: tuple[Tensors, Tree] | None = None
 
@@ -127,7 +127,7 @@ class Vmap(_Vectorised):
         self._now = None
 
     def _reset_(self, finished: npt.NDArray[np.bool_]) -> None:
-        self._fresh |= torch.from_numpy(finished.copy())
+        self._fresh |= torch.from_numpy(finished.copy()).to(self.device)
 
     def _vectorised(self, observations: torch.Tensor) -> torch.Tensor:
         fresh, now = self._fresh, self._now
