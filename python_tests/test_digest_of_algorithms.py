@@ -30,7 +30,9 @@ def told(kind: str, *, problem: dict[str, Any] | None = None, **algorithm: Any) 
 CASES = {
     "openai_es": told("openai_es", shaping={"kind": "elite", "fraction": 0.5, "shaping": "z_score"}),
     "openai_es, many steps": told("openai_es", population=4, min_steps=500),
-    "openai_es, low rank": changed(told("openai_es", noise="low_rank"), policy={"hidden": [8, 8]}),
+    "openai_es, low rank": changed(
+        told("openai_es", noise="low_rank", problem={"forward": "low_rank"}), policy={"hidden": [8, 8]}
+    ),
     "ars": told("ars", top=2),
     "pgpe": told("pgpe"),
     "snes": told("snes", population=11),

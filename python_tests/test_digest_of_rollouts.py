@@ -14,6 +14,7 @@ from conformance.ways import WAYS, undisturbed
 from specimens import CARTPOLE, Tables
 
 SMALL = {"max_steps": 40, "episodes": 1}
+LOW_RANK = {"population": 12, "noise": "low_rank"}
 
 
 def case(problem: dict[str, object], policy: dict[str, object] | None = None, **others: object) -> Tables:
@@ -40,6 +41,10 @@ ENVIRONMENTS: dict[str, Tables] = {
     "Atari": case({"kind": "atari", "env": "ALE/Pong-v5", "max_steps": 3}, {"kind": "atari_cnn"}, unit_size=2)
     | {"algorithm": {"population": 4}},
     "EnvPool": case({"kind": "envpool", "env": "CartPole-v1"}),
+    "low rank, members made": case({"native": True}, {"kind": "mlp", "hidden": [8, 8]}, algorithm=LOW_RANK),
+    "low rank, members in a batch": case(
+        {"forward": "low_rank"}, {"kind": "mlp", "hidden": [8, 8]}, algorithm=LOW_RANK
+    ),
     "supervised": case({})
     | {
         "problem": {"kind": "torch_loss", "data": "specimens:blobs", "batch_size": 16},

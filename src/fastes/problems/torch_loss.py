@@ -24,7 +24,7 @@ from fastes.problems.base import Outcome, Play, Problem, Session
 from fastes.problems.losses import LOSSES, OF_CLASSES
 from fastes.problems.pulse import IDLE, NOBODY, Pulse
 from fastes.problems.torch_data import Batches, Data, opened, portable
-from fastes.types import AnyArray, Float64Array, UInt32Array
+from fastes.types import Float64Array, UInt32Array
 
 BatchLoss = Callable[[torch.Tensor, torch.Tensor], Any]
 """outputs float32 [B, *outputs] and targets [B, *targets] of one member to a number, lower is better."""
@@ -174,7 +174,7 @@ class LossSession(Session):
                     play.pulse(NOBODY)
                     given = self._batches.of(seeds[:, episode].tolist())
                     play.pulse(IDLE)
-                    pairs = [_pair(batch) for batch in given.values()]
+                    pairs = [_on(policy.device, _pair(batch)) for batch in given.values()]
                     which = [list(given).index(seed) for seed in seeds[:, episode].tolist()]
                     forward = self._forward(policy, members, tuple(pairs[0][0].shape[1:]))
                     if episode == 0:
@@ -211,22 +211,25 @@ class LossSession(Session):
         unit: Generation,
         pulse: Pulse,
     ) -> Float64Array:
-        """Losses of members, float64 [U]: of member i on pairs[which[i]]."""
+        """Losses of members, float64 [U]: of member i on pairs[which[i]]. All is where the forward is, but these."""
         members, count, rows = len(which), self._batches.count, forward.batch
         parts: list[torch.Tensor] = []
         for start in range(0, count, rows):
             stop = min(start + rows, count)
-            samples = torch.arange(start, start + rows).clamp(max=count - 1)
+            samples = torch.arange(start, start + rows, device=forward.device).clamp(max=count - 1)
             forward.reset_()
-            outputs = torch.from_numpy(forward(_stacked([inputs[samples] for inputs, _ in pairs], which)))
-            outputs = outputs[:, : stop - start]
+            outputs = forward.step(_stacked([inputs[samples] for inputs, _ in pairs], which))
+            outputs = outputs[:, : stop - start].to(torch.float32, copy=True)  # it may be a view of a state
             if self._named is not None:
                 targets = torch.stack([pairs[pair][1][start:stop] for pair in which])
                 outputs = self._named(outputs.flatten(0, 1), targets.flatten(0, 1)).reshape(members, stop - start, -1)
             parts.append(outputs)
         whole = torch.cat(parts, 1)
         if self._named is not None:
-            means: Float64Array = whole.reshape(members, -1).double().numpy().mean(axis=1)
+            of_each = whole.reshape(members, -1).double()
+            if forward.device.type != "cpu":
+                of_each = of_each.mean(1, keepdim=True)
+            means: Float64Array = of_each.cpu().numpy().mean(axis=1)
             return means
         losses = np.empty(members)
         for i, pair in enumerate(which):
@@ -273,12 +276,21 @@ def _outcome(returns: Float64Array, play: Play, samples: int) -> Outcome:
     return Outcome(returns, steps, failures=dict(play.left_out))
 
 
-def _stacked(inputs: list[torch.Tensor], which: list[int]) -> AnyArray:
-    """Inputs of each member: float32 [U, rows, ...], one array seen U times where all have the same."""
-    arrays = [values.float().numpy() for values in inputs]
-    if len(arrays) == 1:
-        return np.broadcast_to(arrays[0], (len(which), *arrays[0].shape))
-    return np.stack([arrays[i] for i in which])
+def _on(device: torch.device, pair: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    return pair[0].to(device), pair[1].to(device)
+
+
+def _stacked(inputs: list[torch.Tensor], which: list[int]) -> torch.Tensor:
+    """Inputs of each member: float32 [U, rows, ...], in new memory: a product may be summed in another order where that
+    is not aligned.
+    """
+    stacked = torch.empty((len(which), *inputs[0].shape), device=inputs[0].device)
+    if len(inputs) == 1:
+        stacked.copy_(inputs[0])
+    else:
+        for i, pair in enumerate(which):
+            stacked[i] = inputs[pair]
+    return stacked
 
 
 def _number(name: str, unit: Generation, member: int, function: Callable[..., Any], *arguments: Any) -> float:
