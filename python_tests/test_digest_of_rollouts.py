@@ -89,6 +89,9 @@ PROCESSES = ("local, 1 process", "local, 2 processes", "local, 3 processes")
 LATER = ("interrupted", "killed between checkpoints", "journal cut off", "replayed", "2 threads", "scalar", "avx2")
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:the policy .* is evaluated one member after another")
+
+
 @cache
 def expected(name: str) -> str:
     return undisturbed(CASES[name])
@@ -98,7 +101,6 @@ def expected(name: str) -> str:
     ("name", "way"),
     [(name, way) for name in CASES for way in (*PROCESSES, *(LATER if name in CARRYING else ()))],
 )
-@pytest.mark.filterwarnings("ignore:the policy .* is evaluated one member after another")
 @pytest.mark.usefixtures("no_leftover_processes")
 def test_the_same_digest(name: str, way: str, tmp_path: Path) -> None:
     if name in NEEDS and importlib.util.find_spec(NEEDS[name]) is None:
