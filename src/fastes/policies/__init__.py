@@ -6,6 +6,7 @@ from fastes.policies.atari_cnn import AtariCNN
 from fastes.policies.build import PolicySpec, build
 from fastes.policies.flat import Entry, Layout, Policy
 from fastes.policies.interface import Factory, Interface, Team
+from fastes.policies.low_rank import LowRankPopulation
 from fastes.policies.mlp import MLP
 from fastes.policies.recurrent import Recurrent
 from fastes.policies.teams import Teams, parts_of, team_policies
@@ -29,6 +30,7 @@ __all__ = [
     "Factory",
     "Interface",
     "Layout",
+    "LowRankPopulation",
     "Policy",
     "PolicySpec",
     "Recurrent",

@@ -17,6 +17,7 @@ from fastes.noise import LOW_RANK, Generation, Perturbation, Stream
 from fastes.policies.flat import Policy
 from fastes.policies.population.baddbmm import Baddbmm
 from fastes.policies.population.base import BatchingError, Forward, Task, Traits
+from fastes.policies.population.low_rank import LowRank
 from fastes.policies.population.native import Native
 from fastes.policies.population.one_by_one import OneByOne, OneByOneTogether
 from fastes.policies.population.traits import seen_traits
@@ -28,8 +29,10 @@ PATHS: dict[str, tuple[Callable[[Task], Forward], ...]] = {
     "baddbmm": (Baddbmm,),
     "vmap": (VmapTogether, Vmap),
     "one_by_one": (OneByOneTogether, OneByOne),
+    "low_rank": (LowRank,),
 }
-"""By name, in the order in which they are tried; of the forms of one path, the first that fits."""
+"""By name, in the order in which they are tried; of the forms of one path, the first that fits. "low_rank", which comes
+after one that takes everything, evaluates members of low-rank noise, and no others."""
 
 _STEPS = 3
 _FINISHED = np.array([[True, False], [False, True]])
@@ -149,7 +152,7 @@ def _trial(form: Callable[[Task], Forward], task: Task, unit: Generation) -> lis
 def drawn_unit(policy: Policy, path: str) -> Generation:
     """Two members around the parameters that the policy has."""
     noise = Perturbation(stream=Stream.OBSERVATION_SAMPLING)
-    if path == "low_rank":
+    if path == LowRank.path:
         noise = Perturbation.named(LOW_RANK, 1, [(entry.offset, *entry.shape) for entry in policy.layout.entries])
     rows = np.arange(2, dtype=np.uint32)
     return Generation(0, 0, policy.theta(), rows, np.full(2, 0.1, np.float32), noise)
