@@ -22,6 +22,7 @@ from fastes.interrupt import UnfinishedError, interruptible
 from fastes.kernels import NOISE_SPEC
 from fastes.messages import Evaluations, in_member_order
 from fastes.metrics import episode_metrics, fitness_metrics, progress_metrics
+from fastes.noise import Generation
 from fastes.optim import OPTIMIZERS, OnDevice, Optimizer
 from fastes.policies import POLICIES, Interface, Policy, PolicySpec, build, parts_of
 from fastes.problems import PROBLEMS, Outcome, Problem, with_reference
@@ -129,9 +130,10 @@ class Trainer:
     def _trained(self, evaluator: Evaluator, interface: Interface, executor: Executor) -> Result:
         reporters = Reporters(self._reporters())
         self.algorithm.check(self.problem, evaluator.policy, interface)
+        state, first = self._first(evaluator.policy, self.problem.conditions(interface, self.algorithm.members))
+        evaluator.policy.low_rank = first.is_low_rank
         notes = evaluator.prepare()  # told once the reporters have started
-        conditions = self.problem.conditions(interface, self.algorithm.members)
-        directory, progress = self._begin(evaluator.policy, conditions, notes.append)
+        directory, progress = self._begin(state, notes.append)
         summary: RunSummary | None = None
         try:
             # Before the reporters start threads, which a fork does not copy.
@@ -166,22 +168,22 @@ class Trainer:
         path = None if directory is None else directory.path
         return Plan(self.algorithm, state, self.generations, self.config(), path)
 
-    def _begin(
-        self, policy: Policy, conditions: Conditions, note: Callable[[str], None]
-    ) -> tuple[RunDirectory | None, Progress]:
-        theta = policy.theta()
+    def _first(self, policy: Policy, conditions: Conditions) -> tuple[State, Generation]:
+        """The state before the first generation, and that. Raises ConfigError."""
         tensors = [(entry.offset, *entry.shape) for entry in policy.layout.entries]
         try:
-            state = self.algorithm.init(theta, self.seed, conditions, tensors, parts_of(policy))
-            self.algorithm.ask(state)
+            state = self.algorithm.init(policy.theta(), self.seed, conditions, tensors, parts_of(policy))
+            return state, self.algorithm.ask(state)
         except ValueError as error:  # such as noise of low rank for a policy without matrices
             raise ConfigError(str(error)) from error
+
+    def _begin(self, state: State, note: Callable[[str], None]) -> tuple[RunDirectory | None, Progress]:
         if self.output is None:
             return None, Progress(state)
         config = self.config()
         header = {
             "seed": self.seed,
-            "dim": int(theta.size),
+            "dim": int(state.theta.size),
             "population": self.algorithm.members,
             "noise_spec": NOISE_SPEC,
             "version": VERSION,

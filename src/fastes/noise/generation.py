@@ -115,6 +115,12 @@ class Generation:
         return self.theta if self.theta.ndim == 1 else self.theta[0 if self.centers is None else int(self.centers[i])]
 
     @property
+    def is_low_rank(self) -> bool:
+        """Whether all members are perturbations of one centre, of low rank where that saves noise."""
+        noise = self.noise
+        return bool(noise.matrices) and not noise.parts and self.sigma is None and self.theta.ndim == 1
+
+    @property
     def noise_generation(self) -> int:
         """The generation in the noise's address."""
         return self.index if self.drawn is None else self.drawn

@@ -50,7 +50,7 @@ class Policy:
 
     path: how many members are evaluated at once, of `population.PATHS`; one process decides for all. device: where a
     population is evaluated, which each process decides for itself; the module stays where it is. portable: whether
-    `path` has to be one for every device.
+    `path` has to be one for every device; low_rank: whether members are perturbations of low rank of one centre.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -61,7 +61,7 @@ class Policy:
         self.module = module.eval()
         self.path = "auto"
         self.device = CPU
-        self.portable = False
+        self.portable = self.low_rank = False
         self._placed: Policy | None = None
         self._bind()
 
@@ -165,6 +165,6 @@ class Policy:
         # Any module may come, so not weights only; multiprocessing, which alone calls this, has unpickled already.
         self.module = torch.load(io.BytesIO(state[0]), weights_only=False)
         self.path = state[1]
-        self.device, self.portable = CPU, False
+        self.device, self.portable, self.low_rank = CPU, False, False
         self._placed = None
         self._bind()

@@ -16,7 +16,7 @@ from fastes.errors import PolicyError
 from fastes.noise import LOW_RANK, Generation, Perturbation, Stream
 from fastes.policies.flat import Policy
 from fastes.policies.population.baddbmm import Baddbmm
-from fastes.policies.population.base import BatchingError, Forward, Task, Traits
+from fastes.policies.population.base import BatchingError, Forward, Task, Traits, one_thread
 from fastes.policies.population.low_rank import LowRank
 from fastes.policies.population.native import Native
 from fastes.policies.population.one_by_one import OneByOne, OneByOneTogether
@@ -31,8 +31,11 @@ PATHS: dict[str, tuple[Callable[[Task], Forward], ...]] = {
     "one_by_one": (OneByOneTogether, OneByOne),
     "low_rank": (LowRank,),
 }
-"""By name, in the order in which they are tried; of the forms of one path, the first that fits. "low_rank", which comes
-after one that takes everything, evaluates members of low-rank noise, and no others."""
+"""By name, in the order in which they are tried; of the forms of one path, the first that fits. "low_rank"
+evaluates members of low-rank noise, and no others: for large policies it comes first, for small ones not at all."""
+
+LARGE = 2**20
+"""Parameters from which members of low-rank noise are not made."""
 
 _STEPS = 3
 _FINISHED = np.array([[True, False], [False, True]])
@@ -60,11 +63,11 @@ def batched(
         raise ValueError(f"members and batch must be at least 1, not {members} and {batch}.")
     task = Task(policy, members, batch, tuple(observation_shape))
     kind = type(policy.module)
+    order = _order(policy) if path == "auto" else [path]
     try:
         example = next(drawn_observations(task.observation_shape))[0, 0]
         task = replace(task, traits=seen_traits(policy, drawn_unit(policy, "auto").member(0), example))
-        unit = drawn_unit(policy, path)
-        expected = _trial(OneByOne, task, unit)
+        known = _Known(task, order[0])
     except PolicyError:
         raise
     except Exception as error:
@@ -72,23 +75,43 @@ def batched(
         why = f"called on drawn numbers it raised {_told(error)}"
         if path not in ("auto", OneByOne.path):
             raise PolicyError(f"the policy {kind.__name__} cannot be evaluated by {path}: {why}.") from error
-        written = tuple(name for name, _ in policy.module.named_buffers())
-        stateful = hasattr(policy.module, "initial_state")
         if policy.device.type != "cpu":
             raise PolicyError(f"the policy {kind.__name__} cannot be evaluated on {policy.device}: {why}.") from error
+        written = tuple(name for name, _ in policy.module.named_buffers())
+        stateful = hasattr(policy.module, "initial_state")
         return _taken(OneByOne, replace(task, traits=Traits(stateful, written, random=True)), [why], path)
-    task = replace(task, policy=policy.placed(), device=policy.device)
+    there = replace(task, policy=policy.placed(), device=policy.device)
     refused: list[str] = []
-    for name, forms in PATHS.items() if path == "auto" else [(path, PATHS[path])]:
+    for name in order:
+        if LowRank.path in (name, known.path) and name != known.path:
+            known = _Known(task, name)
         why = "it is for the CPU" if policy.portable and name == Native.path else ""
-        for form in () if why else forms:
-            if form is OneByOne and task.device.type == "cpu":
-                return _taken(form, task, refused, path)
-            why = _objection(form, task, unit, expected)
+        for form in () if why else PATHS[name]:
+            if form is OneByOne and policy.device.type == "cpu":
+                return _taken(form, there, refused, path)
+            why = _objection(form, there, known)
             if not why:
-                return _taken(form, task, refused, path)
+                return _taken(form, there, refused, path)
         refused.append(f"{name}: {why}")
     raise PolicyError(f"the policy {kind.__name__} cannot be evaluated by {'; '.join(refused)}. Use 'auto'.")
+
+
+def _order(policy: Policy) -> list[str]:
+    """Paths to try."""
+    dense = [name for name in PATHS if name != LowRank.path]
+    return [LowRank.path, *dense] if policy.low_rank and policy.dim >= LARGE else dense
+
+
+class _Known:
+    """What a form has to give: two members' outputs, one observation at a time. path: for whose noise."""
+
+    def __init__(self, task: Task, path: str) -> None:
+        self.path, self.unit = path, drawn_unit(task.policy, path)
+        self.outputs: list[Float32Array] = []
+        if path != LowRank.path:
+            self.outputs = _trial(OneByOne, task, self.unit)
+        elif not task.traits.stateful:  # else there is no such forward
+            self.outputs = _member_by_member(task, self.unit)
 
 
 def tolerance(policy: Policy) -> float:
@@ -119,16 +142,16 @@ def _taken(form: Callable[[Task], Forward], task: Task, refused: list[str], path
     return forward
 
 
-def _objection(form: Callable[[Task], Forward], task: Task, unit: Generation, expected: list[Float32Array]) -> str:
+def _objection(form: Callable[[Task], Forward], task: Task, known: _Known) -> str:
     """Why a form cannot be taken; empty if it can."""
     try:
-        found = _trial(form, task, unit)
+        found = _trial(form, task, known.unit)
     except BatchingError as error:
         return str(error)
     except Exception as error:
         return f"{type(task.policy.module).__name__} raised {_told(error)}"
     allowed = tolerance(task.policy)
-    for one, other in zip(found, expected, strict=True):
+    for one, other in zip(found, known.outputs, strict=True):
         if one.shape != other.shape:
             return f"it gave outputs of shape {list(one.shape[2:])}, not {list(other.shape[2:])}"
         if not np.allclose(one, other, rtol=allowed, atol=allowed, equal_nan=True):
@@ -147,6 +170,24 @@ def _trial(form: Callable[[Task], Forward], task: Task, unit: Generation) -> lis
         outputs.append(forward(observations))
         forward.reset_(_FINISHED)
     return outputs
+
+
+def _member_by_member(task: Task, unit: Generation) -> list[Float32Array]:
+    """The same of a module without a state, of which never more than one member is made."""
+    policy, own = task.policy, task.policy.theta()
+    steps = list(drawn_observations(task.observation_shape))
+    outputs: list[list[torch.Tensor]] = [[] for _ in steps]
+    try:
+        with one_thread(), torch.inference_mode():
+            for member in range(len(unit)):
+                policy.load_member_(unit, member)
+                for observations, found in zip(steps, outputs, strict=True):
+                    found += [
+                        policy.module(torch.from_numpy(row[np.newaxis].copy()))[0] for row in observations[member]
+                    ]
+    finally:
+        policy.load_(own)
+    return [torch.stack(found).float().numpy().reshape(2, 2, *found[0].shape) for found in outputs]
 
 
 def drawn_unit(policy: Policy, path: str) -> Generation:
