@@ -158,6 +158,21 @@ def test_what_was_built_differently_is_refused(changed: dict[str, Any], code: Co
     assert not error.retry
 
 
+def test_where_the_coordinator_cannot_try_the_first_worker_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And whoever began to shake hands before it is compared with it afterwards."""
+    unknown = msgspec.structs.replace(READY, forward=b"")
+    monkeypatch.setattr("executors.tcp.connections.READY", unknown)
+    first, second = pair(), pair()
+    for met, forward in ((first, b"\x01" * 16), (second, b"\x02" * 16)):
+        met.run(msgspec.structs.replace(READY, forward=forward))
+    known = msgspec.structs.replace(READY, forward=b"\x01" * 16)
+    first.coordinator.agree(known)
+    with pytest.raises(ProtocolError, match="other bits for the same input: coordinator 0101"):
+        second.coordinator.agree(known)
+
+
 def test_all_that_differs_is_said_at_once() -> None:
     error = refused(pair(identity={"torch": "2.4.0", "numpy": "1.26.0"}))
     assert error.code is Code.TORCH
