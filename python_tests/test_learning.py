@@ -29,6 +29,7 @@ def trained(recipe: str) -> Result:
         ("cartpole_snes", 475),
         ("cartpole_ga", 475),
         ("acrobot", -100),
+        ("acrobot_rank_1", -100),
         ("acrobot_ga", -100),
         ("mountain_car_continuous", 90),
         ("u_trap_nsr", -2),

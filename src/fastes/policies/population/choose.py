@@ -66,7 +66,7 @@ def batched(
     order = _order(policy) if path == "auto" else [path]
     try:
         example = next(drawn_observations(task.observation_shape))[0, 0]
-        task = replace(task, traits=seen_traits(policy, drawn_unit(policy, "auto").member(0), example))
+        task = replace(task, traits=seen_traits(policy, drawn_unit(policy, "auto"), example))
         known = _Known(task, order[0])
     except PolicyError:
         raise

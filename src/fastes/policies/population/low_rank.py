@@ -14,7 +14,7 @@ from fastes.policies.population.base import BatchingError, Forward, Task
 from fastes.types import Float32Array, UInt32Array
 
 _KEPT_BYTES = 1 << 26
-"""Of factors that are kept between the steps of a unit: of 64 members, all of a module of up to about 10^8 parameters."""
+"""Of factors that are kept between the steps of a unit: of 64 members, all of a module of some 10^8 parameters."""
 
 
 class LowRank(Forward):

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from fastes.errors import PolicyError
+from fastes.noise import Generation
 from fastes.policies.flat import Policy
 from fastes.policies.population.base import Traits, one_thread
 from fastes.types import Float32Array
@@ -16,8 +17,9 @@ from fastes.types import Float32Array
 _OF_MODULES = frozenset(vars(nn.Module()))
 
 
-def seen_traits(policy: Policy, theta: Float32Array, observation: Float32Array) -> Traits:
-    """Calls the module twice, with theta, on an observation, float32 [*observation_shape]; leaves the policy as it was.
+def seen_traits(policy: Policy, unit: Generation, observation: Float32Array) -> Traits:
+    """Calls the module twice, as the first member of a unit, on an observation, float32 [*observation_shape]; the policy
+    is as it was afterwards.
 
     Raises PolicyError if forward gives no tensor with the batch in front, or gives something else the second time
     though state, buffers and generator are as at the first: it keeps a state of its own. Raises what the module does.
@@ -29,7 +31,7 @@ def seen_traits(policy: Policy, theta: Float32Array, observation: Float32Array) 
     try:
         with one_thread(), torch.inference_mode():
             outputs = []
-            policy.load_(theta)
+            policy.load_member_(unit, 0)
             for _ in range(2):
                 policy.reset_()
                 torch.manual_seed(0)
