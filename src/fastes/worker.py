@@ -110,12 +110,17 @@ def _built(
 ) -> tuple[Evaluator, Algorithm, Mapping[str, dict[str, Any]]]:
     """What `Worker` needs of a run. Raises FastesError."""
     from fastes import config
+    from fastes.device import device_of
+    from fastes.optim import OnDevice
 
     numbers = {"seed": setup.seed, "unit_size": setup.unit_size}
     trainer = config.trainer({**tables, **numbers, "device": device, "executor": {"kind": "inline"}})
     if trainer.algorithm.members != setup.members:
         raise ExecutorError(f"the algorithm has {trainer.algorithm.members} members here, not {setup.members}.")
-    return trainer.evaluator(trainer.problem.interface()), trainer.algorithm, trainer.config()
+    algorithm = trainer.algorithm
+    if device != "cpu" and algorithm.optimizer is not None:
+        algorithm = algorithm.with_optimizer(OnDevice(algorithm.optimizer, device_of(device)))
+    return trainer.evaluator(trainer.problem.interface()), algorithm, trainer.config()
 
 
 if __name__ == "__main__":

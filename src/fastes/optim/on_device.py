@@ -77,4 +77,4 @@ class OnDevice(Optimizer):
     def _moved(self, part: Float32Array) -> Any:
         import torch
 
-        return torch.from_numpy(part).to(self._device)
+        return torch.from_numpy(part if part.flags.writeable else part.copy()).to(self._device)
