@@ -6,7 +6,8 @@ What it does, each within its budget and all within eight minutes (docs/gpu.md s
 
 1. builds and installs the package for this card, with the extension where there is a toolkit;
 2. runs the CUDA tests (FASTES_REQUIRE_CUDA=1 pytest -m cuda);
-3. measures: ceilings, weighted sums, populations, optimizer steps, low rank, small calls, both routes;
+3. measures: ceilings, weighted sums, populations, optimizer steps, low rank, environments, small calls,
+   both routes;
 4. runs every kernel once under compute-sanitizer's memcheck and racecheck, where that is installed.
 
 The file is written after each part, so that a run that is killed leaves what it has. Exit status: 0 if all is well, 1
@@ -39,6 +40,7 @@ GROUPS = {  # what a process of its own measures, and its budget
     "ceilings": 20.0,
     "steps": 30.0,
     "low_rank": 30.0,
+    "environments": 45.0,
     "calls": 25.0,
     "extension": 25.0,
     "nvrtc": 40.0,

@@ -3,6 +3,7 @@
 
 #include "fastes/accumulate.hpp"
 #include "fastes/clipup.hpp"
+#include "fastes/environments/step.hpp"
 #include "fastes/low_rank.hpp"
 #include "fastes/mlp.hpp"
 #include "fastes/normal.hpp"
@@ -223,6 +224,21 @@ void mlp_forward(const MlpShape& shape, const float* packed, std::size_t rows, c
     forward_mlp<Lanes>(shape, packed, rows, x, out, scratch);
 }
 
+template <class D>
+void step_episodes(const EpisodeStep& step, std::uint64_t first, std::uint64_t last) {
+    const auto write = [](float* to, const float* seen) {
+        for (std::size_t k = 0; k < D::sizes.observed; ++k) to[k] = seen[k];
+    };
+    for (std::uint64_t i = first; i < last; ++i) step_episode<D>(step, i, write);
+}
+
+void environment_step(Dynamics dynamics, const EpisodeStep& step, std::uint64_t first, std::uint64_t last) {
+    switch (dynamics) {
+        case Dynamics::cartpole: return step_episodes<CartPole>(step, first, last);
+        case Dynamics::pendulum: return step_episodes<Pendulum>(step, first, last);
+    }
+}
+
 void radius_of(const std::uint32_t* words, std::size_t count, float* out) {
     for_vectors(count, [&]<class V>(std::size_t i) { V::store(out + i, radius<V>(V::load_words(words + i))); });
 }
@@ -263,10 +279,11 @@ void words_only(const Address& address, const WeightedRows& rows, const Span& sp
 }  // namespace FASTES_ISA
 
 extern const KernelTable FASTES_TABLE = {
-    Lanes::name,        row_keys,    philox,     fill,         perturb,          weighted_sum_into,
-    weighted_sums_into, sgd_step,    adam_step,  snes_step,    clipup_gradient,  clipup_scales,
-    clipup_apply,       sgd_apply,   adam_apply, clipup_sums,  low_rank_perturb, low_rank_add,
-    mlp_pack,           mlp_forward, radius_of,  direction_of, exponential_of,   words_only,
+    Lanes::name,       row_keys,           philox,       fill,           perturb,
+    weighted_sum_into, weighted_sums_into, sgd_step,     adam_step,      snes_step,
+    clipup_gradient,   clipup_scales,      clipup_apply, sgd_apply,      adam_apply,
+    clipup_sums,       low_rank_perturb,   low_rank_add, mlp_pack,       mlp_forward,
+    environment_step,  radius_of,          direction_of, exponential_of, words_only,
 };
 
 }  // namespace fastes

@@ -8,6 +8,9 @@
 #include "fastes/dispatch.hpp"
 #include "fastes/threads.hpp"
 
+#define FASTES_ISA isa_rollout
+#include "fastes/environments/decoding.hpp"
+
 namespace fastes {
 namespace {
 
@@ -146,11 +149,11 @@ private:
         float* output = outputs_.data();
         for (std::size_t i = 0; i < count_; ++i, output += outputs) {
             if (game_.decoding.low == nullptr) {
-                choices_[i] = largest(output, outputs);
+                choices_[i] = argmax(output, outputs);
                 continue;
             }
             for (std::size_t k = 0; k < outputs; ++k) {
-                output[k] = clipped(output[k], game_.decoding.low[k], game_.decoding.high[k]);
+                output[k] = clip(output[k], game_.decoding.low[k], game_.decoding.high[k]);
             }
         }
     }
@@ -223,28 +226,12 @@ private:
 
 }  // namespace
 
-std::int64_t largest(const float* outputs, std::size_t count) {
-    std::int64_t at = 0;
-    float most = outputs[0];
-    for (std::size_t k = 1; k < count; ++k) {  // without branches: nobody could predict them
-        const bool more = !(outputs[k] <= most) & (most == most);
-        at = more ? static_cast<std::int64_t>(k) : at;
-        most = more ? outputs[k] : most;
-    }
-    return at;
-}
-
-float clipped(float x, float low, float high) {
-    const float raised = x < low ? low : x;
-    return high < raised ? high : raised;
-}
-
 void see(const Sight& sight, const float* observation, std::size_t size, float* seen) {
     for (std::size_t k = 0; k < size; ++k) {
         seen[k] = sight.mean != nullptr ? (observation[k] - sight.mean[k]) * sight.scale[k] : observation[k];
     }
     if (!(sight.clip > 0.0f)) return;
-    for (std::size_t k = 0; k < size; ++k) seen[k] = clipped(seen[k], -sight.clip, sight.clip);
+    for (std::size_t k = 0; k < size; ++k) seen[k] = clip(seen[k], -sight.clip, sight.clip);
 }
 
 std::uint64_t play(const Players& players, const Environment& environment, const Sight& sight, const Decoding& decoding,

@@ -206,7 +206,7 @@ def test_exact_arithmetic_is_no_problem() -> None:
         "div.full.f32",
         "div.approx.f32",
         "sqrt.approx.ftz.f32",
-        "fma.rn.f64",
+        "cvt.rni.f64.f64",
         "sin.approx.f32",
         "cvt.rzi.s32.f32",
         "red.global.add.f32",
@@ -215,6 +215,13 @@ def test_exact_arithmetic_is_no_problem() -> None:
 def test_other_arithmetic_is_named(instruction: str) -> None:
     problems = ptx_contract().contract_problems(EXACT + f"    @!%p2 {instruction} %f1, %f2, %f3;\n")
     assert problems == [f"{instruction} (1 times) is not an operation that IEEE 754 rounds exactly"]
+
+
+def test_doubles_are_fused_by_those_that_ask_for_it() -> None:
+    fused = EXACT + "    fma.rn.f64 %fd1, %fd2, %fd3, %fd4;\n"
+    problems = ptx_contract().contract_problems(fused)
+    assert problems == ["fastes_fill_normal fuses products and sums of doubles"]
+    assert ptx_contract().contract_problems(fused.replace("fill_normal", "environment_step_cartpole")) == []
 
 
 def test_products_in_halves_are_a_problem() -> None:

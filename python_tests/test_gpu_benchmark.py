@@ -60,6 +60,7 @@ def held(**changed: float) -> list[dict[str, Any]]:
     } | {name.replace("_", " "): value for name, value in changed.items()}
     rate = values.pop("normal")
     lines = [measured("sum: normal", [1e12 / rate] * 3, amount=1e12, floor="normal")]
+    lines.append(measured("CartPole", [1.0] * 3, amount=22e6, floor="environment steps"))
     return lines + [
         {"type": "ratio", "what": name, "against": "it", "rounds": [value] * 3, "floor": name}
         for name, value in values.items()
@@ -111,6 +112,7 @@ def test_floors_are_those_that_were_asked_for(on_gpu: Any) -> None:
         "rademacher over normal": 3.0,
         "normal8 over normal": 3.0,
         "perturb over fill": 0.85,
+        "environment steps": 20e6,
     }
     assert on_gpu.figures.FLOORS["normal"].goal == 700e9
 

@@ -18,7 +18,20 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 def on_gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The modules of all groups, for which the CPU is the GPU, and a graph calls its work again."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    from on_gpu import arrays, calls, ceilings, every_kernel, low_rank, measuring, members, routes, steps, sums, words
+    from on_gpu import (
+        arrays,
+        calls,
+        ceilings,
+        environments,
+        every_kernel,
+        low_rank,
+        measuring,
+        members,
+        routes,
+        steps,
+        sums,
+        words,
+    )
 
     def replaying(work: Callable[[], Any], calls: int) -> Callable[[], None]:
         def replay() -> None:
@@ -30,6 +43,7 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(arrays, "DEVICE", "cpu")
     monkeypatch.setattr(calls, "graphed", replaying)
     monkeypatch.setattr(sums, "graphed", replaying)
+    monkeypatch.setattr(environments, "graphed", replaying)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
 
     def words_alone(rows: int, dim: int) -> Any:
@@ -45,6 +59,7 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
         arrays=arrays,
         calls=calls,
         ceilings=ceilings,
+        environments=environments,
         every_kernel=every_kernel,
         low_rank=low_rank,
         measuring=measuring,
@@ -93,6 +108,7 @@ def small_cases(on_gpu: Any) -> Iterator[Any]:
     yield from on_gpu.calls.small_call()
     yield from on_gpu.calls.generation(8, 2000)
     yield on_gpu.ceilings.memory(1 << 12)
+    yield on_gpu.environments.cartpole(32)
 
 
 def test_every_contender_answers_rightly(on_gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,9 +128,31 @@ def test_all_floors_are_asked_of_some_case(on_gpu: Any, monkeypatch: pytest.Monk
     for quick in (True, False):
         groups = on_gpu.sums.cases(quick=quick), on_gpu.members.cases(quick=quick)
         asked = {ratio.floor for cases in groups for case in cases for ratio in case.ratios} - {""}
-        assert asked | {"normal"} == set(FLOORS)
+        assert asked | {"normal", "environment steps"} == set(FLOORS)
     made = on_gpu.sums.by_kind(3, 64).make()
     assert [contender.floor for contender in made if contender.floor] == ["normal"]
+
+
+def test_the_largest_population_has_the_floor_of_environments(on_gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_gpu.environments, "POPULATIONS", (4, 8))
+    for quick, names in ((True, ["8 members"]), (False, ["4 members", "8 members"])):
+        cases = list(on_gpu.environments.cases(quick=quick))
+        assert [case.name.partition(", ")[2] for case in cases] == names
+        floors = [[contender.floor for contender in case.make()] for case in cases]
+        assert floors == [["", "", ""]] * (len(cases) - 1) + [["environment steps", "", ""]]
+
+
+def test_members_that_lose_the_pole_are_found(on_gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of episodes that are over must not be counted, nor be cheap."""
+    whole, forward, environment = on_gpu.environments.cartpole(16).make()
+    assert whole.check(whole.work()) == ""
+    assert whole.amount == 16 * on_gpu.environments.STEPS
+    assert (forward.amount, environment.amount) == (16 * 33, 16 * 32)
+    monkeypatch.setattr(on_gpu.environments, "BALANCING", (-0.6, -1.4, -2.2, -3.0))
+    lost, wrong, _ = on_gpu.environments.cartpole(16).make()
+    assert "so that most of a unit is idle" in lost.check(lost.work())
+    assert lost.amount < 16 * on_gpu.environments.STEPS / 4
+    assert "members push to the left" in wrong.check(wrong.work())
 
 
 @pytest.mark.parametrize(("free", "rows"), [(139 << 30, 4096), (20 << 30, 512), (1 << 20, 64)])
@@ -153,7 +191,7 @@ def test_every_kernel_is_called_and_compared(on_gpu: Any) -> None:
     for call in on_gpu.every_kernel.calls():
         wrong, digests[call[0]] = on_gpu.every_kernel.compared(call)
         assert wrong == ""
-    assert len(digests) == 1 + 3 * (2 + 2 * 3 + 2 * 2 + 2 * 2 + 3 * 2 + 3 + 2)
+    assert len(digests) == 1 + 2 + 3 * (2 + 2 * 3 + 2 * 2 + 2 * 2 + 3 * 2 + 3 + 2)
     assert len(set(digests.values())) == len(digests)
 
     def differs(on_gpu: bool) -> Sequence[Any]:

@@ -24,6 +24,7 @@ from fastes.kernels.nvrtc import SOURCES, compiled
 
 ARCHITECTURES = ("80", "90")
 HOT = ("fill_", "perturb_", "weighted_sum", "sgd_", "adam_", "snes_", "clipup_", "chunk_totals_", "low_rank_")
+HOT += ("environment_",)
 
 
 @dataclass(frozen=True, slots=True)

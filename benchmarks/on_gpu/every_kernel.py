@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from fastes import kernels
+from fastes.envs.on_device import torch_episodes
 from on_gpu import arrays, steps
 
 Answers = Sequence[Any]
@@ -22,6 +23,7 @@ Call = tuple[str, Callable[[bool], Answers]]
 DIMS = ((4096, 0), (1021, 3))  # elements and offset: aligned, and neither of them
 ROWS = (10, 70)  # one chunk; two, which are split over blocks where elements are few
 TYPES = (torch.float32, torch.float16, torch.bfloat16)
+EPISODES = 261  # a block of threads and some more
 SHAPE, RANK = (65, 97), 9  # tiles of 64 x 64 and eight components at a time, and some more
 
 
@@ -113,9 +115,25 @@ def _philox() -> Call:
     return "philox4x32", call
 
 
+def _environment(env: str) -> Call:
+    """Some steps of episodes, some of which end."""
+
+    def call(on_gpu: bool) -> Answers:
+        episodes = torch_episodes(env, EPISODES, arrays.DEVICE if on_gpu else "cpu")
+        episodes.reset(np.arange(EPISODES, dtype=np.uint32), max_steps=30)
+        outputs = _there(arrays.theta(EPISODES * episodes.outputs).reshape(EPISODES, -1), on_gpu=on_gpu)
+        for _ in range(20):
+            episodes.step(outputs)
+        return [episodes.observations, episodes.returns.float(), episodes.steps]
+
+    return f"environment {env}", call
+
+
 def calls() -> Iterator[Call]:
     """All of them."""
     yield _philox()
+    for env in ("CartPole-v1", "Pendulum-v1"):
+        yield _environment(env)
     for kind in kernels.KINDS:
         for dim, offset in DIMS:
             yield _noise(kind, dim, offset)

@@ -36,6 +36,7 @@ FLOORS = {
     "rademacher over normal": Floor(3.0, "weighted_sum rademacher >= 3 x normal"),
     "normal8 over normal": Floor(3.0, "weighted_sum normal8 >= 3 x normal"),
     "perturb over fill": Floor(0.85, "perturb, mirrored, float32: bytes written >= 0.85 of the write bandwidth"),
+    "environment steps": Floor(20e6, "CartPole-v1 by 64-64 perceptrons, wholly on the card: >= 20 M steps/s"),
 }
 
 
@@ -170,7 +171,7 @@ def is_failure(phase: dict[str, Any]) -> bool:
 def described(figures: dict[str, Any]) -> str:
     """What was measured and its value, for a line."""
     if "rate" in figures:
-        return f"{figures['name']}: {figures['rate'] * 1e-9:.1f} x 10^9 {figures['unit']}/s"
+        return f"{figures['name']}: {figures['rate'] * 1e-9:.3f} x 10^9 {figures['unit']}/s"
     return f"{figures['what']} against {figures['against']}: {figures['median']:.3f}"
 
 

@@ -11,6 +11,7 @@ UNITS = {
     "words": (1e-9, "G/s"),
     "bytes": (1e-9, "GB/s"),
     "operations": (1e-12, "T/s"),
+    "steps": (1e-6, "M/s"),
 }
 
 

@@ -45,6 +45,8 @@ struct Cpu {
     void low_rank_perturb(const Address& address, const RowArray& rows, const LowRank& shape, const float* theta,
                           const float* scales, void* out, OutputType type) const;
     void low_rank_sum(const Address& address, const WeightedArray& rows, const LowRank& shape, float* out) const;
+
+    void environment_step(Dynamics dynamics, const EpisodeStep& step) const;
 };
 
 // Row numbers are in the GPU's memory, so nobody looks whether they are below 2^32: lower halves count.
@@ -76,6 +78,7 @@ struct Gpu {
                                   const float* theta, const float* scales, void* out, OutputType type) const;
     device::Plan low_rank_sum(const Address& address, const WeightedArray& rows, const LowRank& shape,
                               float* out) const;
+    device::Plan environment_step(Dynamics dynamics, const EpisodeStep& step) const;
 };
 
 // Where operations are registered: as functions of the module, and as methods of `Planner`.
@@ -100,6 +103,7 @@ void register_info(py::module_& module);
 void register_mlp(py::module_& module);
 void register_rollout(py::module_& module);  // after register_mlp
 void register_noise(py::module_& module, Registry& both);
+void register_environments(Registry& both);
 void register_low_rank(Registry& both);
 void register_optimizers(py::module_& module, Registry& both);
 

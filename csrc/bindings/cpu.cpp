@@ -5,6 +5,9 @@
 namespace fastes::bindings {
 namespace {
 
+// What a step of an environment costs, in normals.
+constexpr double normals_per_step = 32.0;
+
 // Keys first, while the GIL is held: rows may be refused. Then `body(weighted rows, table)` without it.
 template <class Body>
 void with_weighted_rows(const Address& address, const WeightedArray& rows, const Body& body) {
@@ -143,6 +146,13 @@ void Cpu::low_rank_sum(const Address& address, const WeightedArray& rows, const 
     with_weighted_rows(address, rows, [&](const WeightedRows& weighted, const KernelTable&) {
         fastes::low_rank_sum(address, weighted, shape, out);
     });
+}
+
+void Cpu::environment_step(Dynamics dynamics, const EpisodeStep& step) const {
+    const KernelTable& table = kernels();
+    const py::gil_scoped_release released;
+    for_spans(0, step.count, normals_per_step * static_cast<double>(step.count),
+              [&](const Span& span) { table.environment_step(dynamics, step, span.at, span.at + span.count); });
 }
 
 }  // namespace fastes::bindings

@@ -123,6 +123,10 @@ device::Plan Gpu::low_rank_sum(const Address& address, const WeightedArray& rows
     return device::low_rank_sum(processor, address, there(rows), shape, out);
 }
 
+device::Plan Gpu::environment_step(Dynamics dynamics, const EpisodeStep& step) const {
+    return device::environment_step(dynamics, step);
+}
+
 py::class_<Gpu> register_plans(py::module_& module) {
     py::class_<DeviceArray>(module, "DeviceArray")
         .def(py::init([](std::uintptr_t pointer, std::vector<py::ssize_t> shape, std::string dtype,

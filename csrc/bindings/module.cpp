@@ -23,6 +23,7 @@ PYBIND11_MODULE(_core, module) {
     module.doc() = "Compiled CPU kernels of fastes. Use them through fastes.kernels.";
     pybind11::class_<fastes::bindings::Gpu> planner = fastes::bindings::register_plans(module);
     fastes::bindings::Registry both(module, planner);
+    fastes::bindings::register_environments(both);
     fastes::bindings::register_info(module);
     fastes::bindings::register_low_rank(both);
     fastes::bindings::register_mlp(module);

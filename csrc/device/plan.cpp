@@ -223,6 +223,18 @@ Plan clipup_step(const Processor& processor, const Address& address, const Weigh
         }};
 }
 
+Plan environment_step(Dynamics dynamics, const EpisodeStep& step) {
+    const auto stepping = [&]<class D>(const char* name) {
+        return without_scratch(launch<StepEpisodes<D>>(name, ceil_div(step.count, StepEpisodes<D>::threads), 1,
+                                                       {step, aligned({step.observations})}));
+    };
+    switch (dynamics) {
+        case Dynamics::pendulum: return stepping.template operator()<Pendulum>("environment_step_pendulum");
+        case Dynamics::cartpole: break;
+    }
+    return stepping.template operator()<CartPole>("environment_step_cartpole");
+}
+
 Plan philox(const std::uint32_t* counters, std::uint64_t count, std::uint64_t key, int rounds, std::uint32_t* out) {
     return without_scratch(launch<PhiloxCounters>(
         "philox", ceil_div(count, PhiloxCounters::threads), 1,

@@ -7,12 +7,15 @@
 
 #include "tests.hpp"
 
+#define FASTES_ISA isa_tests
+#include "fastes/environments/decoding.hpp"
+
 namespace fastes::tests {
 namespace {
 
 constexpr float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
 
-void test_largest() {
+void test_argmax() {
     const std::vector<float> values{-infinity, -1.0f, -0.0f, 0.0f, 2.0f, infinity, nan};
     const std::size_t kinds_of = values.size();
     for (std::size_t word = 0; word < kinds_of * kinds_of * kinds_of; ++word) {
@@ -30,18 +33,18 @@ void test_largest() {
                     break;
                 }
             }
-            CHECK(largest(outputs.data(), count) == static_cast<std::int64_t>(expected),
-                  "largest of word " + std::to_string(word) + ", " + std::to_string(count) + " outputs");
+            CHECK(argmax(outputs.data(), count) == static_cast<std::int64_t>(expected),
+                  "argmax of word " + std::to_string(word) + ", " + std::to_string(count) + " outputs");
         }
     }
 }
 
-void test_clipped() {
-    CHECK(clipped(-3.0f, -2.0f, 1.5f) == -2.0f && clipped(3.0f, -2.0f, 1.5f) == 1.5f, "outside");
-    CHECK(clipped(-2.0f, -2.0f, 1.5f) == -2.0f && clipped(0.25f, -2.0f, 1.5f) == 0.25f, "inside");
-    CHECK(clipped(-infinity, -2.0f, 1.5f) == -2.0f && clipped(infinity, -2.0f, 1.5f) == 1.5f, "infinite");
-    CHECK(std::isnan(clipped(nan, -2.0f, 1.5f)), "NaN");
-    CHECK(std::signbit(clipped(-0.0f, 0.0f, 1.0f)), "a zero stays the zero that it is");
+void test_clip() {
+    CHECK(clip(-3.0f, -2.0f, 1.5f) == -2.0f && clip(3.0f, -2.0f, 1.5f) == 1.5f, "outside");
+    CHECK(clip(-2.0f, -2.0f, 1.5f) == -2.0f && clip(0.25f, -2.0f, 1.5f) == 0.25f, "inside");
+    CHECK(clip(-infinity, -2.0f, 1.5f) == -2.0f && clip(infinity, -2.0f, 1.5f) == 1.5f, "infinite");
+    CHECK(std::isnan(clip(nan, -2.0f, 1.5f)), "NaN");
+    CHECK(std::signbit(clip(-0.0f, 0.0f, 1.0f)), "a zero stays the zero that it is");
 }
 
 void test_see() {
@@ -131,8 +134,8 @@ std::uint64_t play_plainly(const Players& players, const Environment& environmen
             see(sight, view.observations + 2 * i, 2, seen.data());
             kernels().mlp_forward(players.shape, players.packed + i / players.batch * players.packed_floats, 1,
                                   seen.data(), outputs.data(), scratch.data());
-            choices[i] = largest(outputs.data(), outputs.size());
-            if (!discrete) forces[i] = clipped(outputs[0], decoding.low[0], decoding.high[0]);
+            choices[i] = argmax(outputs.data(), outputs.size());
+            if (!discrete) forces[i] = clip(outputs[0], decoding.low[0], decoding.high[0]);
             for (std::size_t k = 2 * i; moments.sampled[i] && k < 2 * i + 2; ++k) {
                 const double value = static_cast<double>(view.observations[k]);
                 moments.totals[k] += value;
@@ -192,8 +195,8 @@ void test_play() {
 }  // namespace
 
 void test_rollout() {
-    test_largest();
-    test_clipped();
+    test_argmax();
+    test_clip();
     test_see();
     test_play();
 }

@@ -357,6 +357,7 @@ void test_low_rank();
 void test_floating_point_environment();
 void test_fork();
 void test_device();
+void test_episodes();
 void test_mlp();
 void test_rollout();
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "fastes/address.hpp"
+#include "fastes/episodes.hpp"
 #include "fastes/mlp_shape.hpp"
 #include "fastes/steps.hpp"
 
@@ -73,6 +74,8 @@ struct KernelTable {
     void (*mlp_pack)(const MlpShape&, const float* theta, float* packed);
     void (*mlp_forward)(const MlpShape&, const float* packed, std::size_t rows, const float* x, float* out,
                         float* scratch);
+    // Episodes first to last - 1.
+    void (*environment_step)(Dynamics, const EpisodeStep&, std::uint64_t first, std::uint64_t last);
     // The two halves of the transform and the exponential by themselves, for the tests that go through all floats.
     void (*radius)(const std::uint32_t* words, std::size_t count, float* out);
     void (*direction)(const std::uint32_t* words, std::size_t count, float* first, float* second);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "fastes/episodes.hpp"
 #include "fastes/kernel_table.hpp"
 #include "fastes/passes.hpp"
 
@@ -73,6 +74,8 @@ Plan low_rank_perturb(const Processor& processor, const Address& address, const 
                       const float* theta, const float* scales, void* out, OutputType type);
 Plan low_rank_sum(const Processor& processor, const Address& address, const Weighted& rows, const LowRank& shape,
                   float* out);
+
+Plan environment_step(Dynamics dynamics, const EpisodeStep& step);
 
 Plan philox(const std::uint32_t* counters, std::uint64_t count, std::uint64_t key, int rounds, std::uint32_t* out);
 

@@ -60,10 +60,6 @@ struct Players {
     std::size_t batch;  // episodes of a member
 };
 
-// NumPy's argmax: the first of the largest, or the first NaN.
-std::int64_t largest(const float* outputs, std::size_t count);
-// NumPy's clip: a NaN stays one.
-float clipped(float x, float low, float high);
 void see(const Sight& sight, const float* observation, std::size_t size, float* seen);
 
 // Plays every active one of n episodes to its end, on up to num_threads() threads; gives the steps taken. actions,

@@ -12,6 +12,7 @@ from __future__ import annotations
 from fastes._core import CLIPUP_BLOCK, MAX_ELEMENTS, NOISE_SPEC, num_threads, select_isa, set_num_threads
 from fastes.kernels.clipup_parts import clipup_apply, clipup_gradient, clipup_sums
 from fastes.kernels.cuda_report import CudaReport, GpuState, cuda_report
+from fastes.kernels.environments import environment_step
 from fastes.kernels.gradient_steps import adam_apply, sgd_apply
 from fastes.kernels.low_rank import low_rank_factors, low_rank_perturb, low_rank_sum
 from fastes.kernels.noise import KINDS, normal, perturb, philox4x32, weighted_sum, weighted_sums
@@ -34,6 +35,7 @@ __all__ = [
     "clipup_sums",
     "cuda_report",
     "digest",
+    "environment_step",
     "info",
     "low_rank_factors",
     "low_rank_perturb",

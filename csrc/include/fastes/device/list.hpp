@@ -5,6 +5,7 @@
 
 #include "fastes/device/clipup.hpp"
 #include "fastes/device/elements.hpp"
+#include "fastes/device/environments.hpp"
 #include "fastes/device/low_rank.hpp"
 #include "fastes/device/probes.hpp"
 #include "fastes/device/sum.hpp"
@@ -51,6 +52,8 @@
     X(clipup_sums, ClipUpSums)                                                    \
     X(clipup_scales, ClipUpScales)                                                \
     X(clipup_apply, ClipUpApply)                                                  \
+    X(environment_step_cartpole, StepEpisodes<CartPole>)                          \
+    X(environment_step_pendulum, StepEpisodes<Pendulum>)                          \
     X(philox, PhiloxCounters)                                                     \
     X(words_only, WordsOnly)                                                      \
     X(transform_digests, TransformDigests)
