@@ -41,6 +41,11 @@ ENVIRONMENTS: dict[str, Tables] = {
     "Atari": case({"kind": "atari", "env": "ALE/Pong-v5", "max_steps": 3}, {"kind": "atari_cnn"}, unit_size=2)
     | {"algorithm": {"population": 4}},
     "EnvPool": case({"kind": "envpool", "env": "CartPole-v1"}),
+    "on the device": case({})
+    | {
+        "problem": {"kind": "torch_env", "env": "Pendulum-v1", "max_steps": 40, "episodes": 2},
+        "policy": {"kind": "mlp", "hidden": [6]},
+    },
     "low rank, members made": case({"native": True}, {"kind": "mlp", "hidden": [8, 8]}, algorithm=LOW_RANK),
     "low rank, members in a batch": case(
         {"forward": "low_rank"}, {"kind": "mlp", "hidden": [8, 8]}, algorithm=LOW_RANK
@@ -86,6 +91,8 @@ CARRYING: dict[str, Tables] = {
 CASES = ENVIRONMENTS | POLICIES | CARRYING
 NEEDS = {"MuJoCo": "mujoco", "Atari": "ale_py", "EnvPool": "envpool"}
 PROCESSES = ("local, 1 process", "local, 2 processes", "local, 3 processes")
+BATCHED = ("on the device", "low rank, members in a batch")
+ELSEWHERE = ("tcp, replay", "tcp, broadcast", "interrupted")
 LATER = ("interrupted", "killed between checkpoints", "journal cut off", "replayed", "2 threads", "scalar", "avx2")
 
 
@@ -99,7 +106,11 @@ def expected(name: str) -> str:
 
 @pytest.mark.parametrize(
     ("name", "way"),
-    [(name, way) for name in CASES for way in (*PROCESSES, *(LATER if name in CARRYING else ()))],
+    [
+        (name, way)
+        for name in CASES
+        for way in (*PROCESSES, *(LATER if name in CARRYING else ()), *(ELSEWHERE if name in BATCHED else ()))
+    ],
 )
 @pytest.mark.usefixtures("no_leftover_processes")
 def test_the_same_digest(name: str, way: str, tmp_path: Path) -> None:
