@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from policies.low_rank.units import unit_of
 from torch import nn
 
-from fastes.noise import Generation, Perturbation, mirrored_rows, mirrored_signs
+from fastes.noise import Generation
 from fastes.policies import LowRankPopulation, Policy
+from fastes.policies.low_rank.norms import OverFeaturesOfOthers
 
 
-def unit_of(
-    policy: Policy, rank: int, members: int, *, mirrored: bool = True, sigma: float = 0.3, noise: str = "low_rank"
-) -> Generation:
-    """A generation of low-rank noise; without mirroring each member has a row of its own."""
-    rows = mirrored_rows(members) if mirrored else np.arange(members, dtype=np.uint32)
-    signs = mirrored_signs(members) if mirrored else np.ones(members, np.float32)
-    perturbation = Perturbation.named(noise, rank, ((one.offset, *one.shape) for one in policy.layout.entries))
-    return Generation(7, 3, policy.theta(), rows, signs * np.float32(sigma), perturbation)
-
-
-def one_by_one(policy: Policy, unit: Generation, *inputs: torch.Tensor, **settings: Any) -> torch.Tensor:
+def one_by_one(policy: Policy, unit: Generation, *inputs: torch.Tensor) -> torch.Tensor:
     """The module in float64 with each member's parameters, dense: [members * batch, ...]."""
+    module = copy.deepcopy(policy.module).double()
+    named = dict(module.named_parameters())
+    tensors = [named[entry.name] for entry in policy.layout.entries]
+    wide = [x.double() if x.is_floating_point() else x for x in inputs]
     found = []
-    for member, theta in enumerate(unit.materialize()):
-        batch = len(inputs[0]) // len(unit)
-        rows = [x[member * batch : (member + 1) * batch] for x in inputs]
-        with torch.no_grad():
-            module = policy.export(theta).double()
-            found.append(module(*(x.double() if x.is_floating_point() else x for x in rows), **settings))
-    return torch.cat([one[0] if isinstance(one, tuple) else one for one in found])
+    with torch.no_grad():
+        for theta, *rows in zip(unit.materialize(), *(x.chunk(len(unit)) for x in wide), strict=True):
+            nn.utils.vector_to_parameters(torch.from_numpy(theta).double(), tensors)
+            output = module(*rows)
+            found.append(output[0] if isinstance(output, tuple) else output)
+    return torch.cat(found)
 
 
-def assert_same(module: nn.Module, *inputs: torch.Tensor, unit: Generation | None = None, **of_unit: Any) -> None:
-    """To a tolerance of float32: 2e-6 of the largest output."""
+def assert_same(module: nn.Module, *inputs: torch.Tensor, **of_unit: Any) -> None:
+    """To a tolerance of float32: 4e-6 of the largest output."""
     policy = Policy(module)
-    unit = unit_of(policy, **of_unit) if unit is None else unit
+    unit = unit_of(policy, **of_unit)
     expected = one_by_one(policy, unit, *inputs)
     for factor_bytes in (0, 1 << 20):
         population = LowRankPopulation(policy, factor_bytes=factor_bytes)
@@ -71,12 +67,14 @@ TransposedLinear.__name__ = "Conv1D"
 class Scaled(nn.Module):
     """A normalisation of its own, as language models have them."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, shift: float = 0.0, **named: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(width))
+        self.shift = shift
+        vars(self).update(named)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6))
+        return (self.shift + self.weight) * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6))
 
 
 class Beside(nn.Module):
@@ -89,6 +87,13 @@ class Beside(nn.Module):
 
     def forward(self, *args: torch.Tensor) -> torch.Tensor:
         return self.layer(*args)  # type: ignore[no-any-return]
+
+
+class Gated(Scaled):
+    """One that takes something besides."""
+
+    def forward(self, x: torch.Tensor, gate: torch.Tensor | None = None) -> torch.Tensor:
+        return super().forward(x if gate is None else x * gate)
 
 
 def frozen(layer: nn.Module, name: str) -> nn.Module:
@@ -114,6 +119,8 @@ LAYERS: dict[str, tuple[Any, tuple[int, ...]]] = {
     "linear of one input": (lambda: nn.Linear(1, 30), (1,)),
     "transposed linear": (lambda: TransposedLinear(17, 13), (13,)),
     "transposed linear of a sequence": (lambda: TransposedLinear(17, 13), (4, 13)),
+    "transposed linear with a common bias": (lambda: frozen(TransposedLinear(17, 13), "bias"), (13,)),
+    "small transposed linear with a common bias": (lambda: frozen(TransposedLinear(2, 3), "bias"), (3,)),
     "small transposed linear": (lambda: TransposedLinear(2, 3), (3,)),
     "conv1d": (lambda: nn.Conv1d(5, 7, 3), (5, 11)),
     "conv1d, stride and padding": (lambda: nn.Conv1d(5, 7, 3, stride=2, padding=1, bias=False), (5, 11)),
@@ -139,6 +146,8 @@ LAYERS: dict[str, tuple[Any, tuple[int, ...]]] = {
     "batch norm": (lambda: with_statistics(nn.BatchNorm1d(6)), (6,)),
     "batch norm of images": (lambda: with_statistics(nn.BatchNorm2d(6)), (6, 3, 4)),
     "a norm of its own": (lambda: Scaled(13), (4, 13)),
+    "a norm as in transformers": (lambda: Scaled(13, variance_epsilon=1e-6), (4, 13)),
+    "a norm that only looks like it": (lambda: Scaled(13, shift=1.0, variance_epsilon=1e-6), (4, 13)),
     "prelu": (lambda: nn.PReLU(6), (6, 3)),
 }
 
@@ -148,7 +157,7 @@ LAYERS: dict[str, tuple[Any, tuple[int, ...]]] = {
 def test_layers(name: str, rank: int) -> None:
     make, shape = LAYERS[name]
     torch.manual_seed(1)
-    for members, batch, mirrored in ((6, 1, True), (4, 3, True), (3, 2, False)):
+    for members, batch, mirrored in ((4, 3, True), (3, 1, False)):
         assert_same(Beside(make()), torch.randn(members * batch, *shape), rank=rank, members=members, mirrored=mirrored)
 
 
@@ -235,3 +244,13 @@ def test_a_transformer_of_torch(norm_first: bool) -> None:
     for parameter in encoder.parameters():
         nn.init.normal_(parameter, std=0.5)
     assert_same(encoder, torch.randn(6, 5, 12), rank=1, members=6)
+
+
+def test_norms_of_transformers_are_told_apart() -> None:
+    """Those with other equations go under vmap."""
+    assert OverFeaturesOfOthers.fits(Scaled(13, variance_epsilon=1e-6))
+    assert OverFeaturesOfOthers.fits(Scaled(13, variance_epsilon=1e-6).to(torch.bfloat16))
+    assert not OverFeaturesOfOthers.fits(Scaled(13, shift=1.0, variance_epsilon=1e-6))
+    assert not OverFeaturesOfOthers.fits(Scaled(13))
+    assert not OverFeaturesOfOthers.fits(nn.LayerNorm(13))
+    assert not OverFeaturesOfOthers.fits(Gated(13, variance_epsilon=1e-6))

@@ -51,7 +51,8 @@ class Convolution:
             if members.has(weight):
                 self._correct_(y, x, settings)
         if bias is not None and members.has(bias):
-            y.view(members.count, -1, len(bias), y[0, 0].numel()).add_(members.values(bias)[:, None, :, None])
+            own = members.values(bias, torch.float32)[:, None, :, None]
+            y.view(members.count, -1, len(bias), y[0, 0].numel()).add_(own)
         return y
 
     def _of_each(self, x: torch.Tensor, weights: torch.Tensor, settings: dict[str, Any]) -> torch.Tensor:

@@ -14,7 +14,7 @@ from fastes.policies.low_rank.cells import RecurrentCell
 from fastes.policies.low_rank.convolutions import Convolution
 from fastes.policies.low_rank.embedding import Embedding
 from fastes.policies.low_rank.members import Members
-from fastes.policies.low_rank.norms import OverChannels, OverFeatures
+from fastes.policies.low_rank.norms import OverChannels, OverFeatures, OverFeaturesOfOthers
 from fastes.policies.low_rank.products import Linear, LinearAcross
 from fastes.policies.low_rank.vectors import OfVectors
 
@@ -57,6 +57,8 @@ def _form(name: str, layer: nn.Module, own: dict[str, nn.Parameter]) -> Form:
             return form
     if kind.__name__ == "Conv1D" and hasattr(layer, "nf"):
         return LinearAcross
+    if OverFeaturesOfOthers.fits(layer):
+        return OverFeaturesOfOthers
     if not list(layer.children()) and all(parameter.dim() == 1 for parameter in own.values()):
         return OfVectors
     parameter = next(key for key, tensor in own.items() if tensor.dim() != 1 or list(layer.children()))

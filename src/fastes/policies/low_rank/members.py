@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -23,12 +23,14 @@ from fastes.errors import PolicyError
 from fastes.noise import Generation, Stream
 from fastes.policies.flat import Policy
 
+_Key: TypeAlias = tuple[str, int, torch.device, torch.dtype]
+
 
 class Members:
     """The perturbations of one unit after the other.
 
     count: N; groups: G; rank: R; batch_rows: rows of a batch, 0 as long as they are not known; watched: whether a
-    `Watch` sees what the module does.
+    `Watch` sees what the module does; perturbed: whether any member differs from the centre.
     """
 
     def __init__(self, policy: Policy, factor_bytes: int) -> None:
@@ -37,7 +39,7 @@ class Members:
         self._offsets = {id(named[entry.name]): entry.offset for entry in policy.layout.entries}
         self._factor_bytes = factor_bytes
         self.count = self.groups = self.rank = self.batch_rows = 0
-        self.watched = False
+        self.watched = self.perturbed = False
 
     def load_(self, unit: Generation) -> None:
         """Takes the addresses. Raises PolicyError for noise that has no low-rank form."""
@@ -47,20 +49,20 @@ class Members:
                 "a low-rank population is made of one centre with one sigma: members with centres of their own, a "
                 "sigma for each parameter, and teams are evaluated as vectors; use problem.forward = 'auto'."
             )
-        self.perturbed = bool(np.any(unit.scales))
-        if self.perturbed and not noise.matrices:
+        perturbed = bool(np.any(unit.scales))
+        if perturbed and not noise.matrices:
             raise PolicyError(
                 f"a low-rank population needs low-rank noise, not {noise.kind!r} of full rank: set "
                 "algorithm.noise = 'low_rank'."
             )
-        self.count, self.rank = len(unit), noise.rank
+        self.perturbed, self.count, self.rank = perturbed, len(unit), noise.rank
         repeats = math.gcd(*(len(list(same)) for _, same in itertools.groupby(unit.rows.tolist())))
         self.groups = self.count // repeats
         self._rows, self._shared_rows = unit.rows, np.ascontiguousarray(unit.rows[::repeats])
         self._scales = torch.from_numpy(unit.scales.copy())
         self._shapes = {offset: (m, n) for offset, m, n in noise.matrices}
         self._at: dict[str, Any] = {"seed": unit.seed, "generation": unit.noise_generation, "kind": noise.kind}
-        self._kept: dict[tuple[int, torch.device], tuple[torch.Tensor, ...]] = {}
+        self._kept: dict[_Key, tuple[torch.Tensor, ...]] = {}
         self._kept_bytes = 0
         self._placed: dict[torch.device, _Placed] = {}
 
@@ -82,17 +84,21 @@ class Members:
             ((a, b),) = kernels.low_rank_factors(tensors, self.rank, placed.rows, **self._at, like=placed.anchor)
             return a.transpose(1, 2).to(weight.dtype), b.transpose(1, 2).to(weight.dtype)
 
-        a, b = self._kept_or(made, offset, weight.device)
+        a, b = self._kept_or(made, ("factors", offset, weight.device, weight.dtype))
         return a, b
 
-    def values(self, parameter: torch.Tensor) -> torch.Tensor:
-        """Each member's own: [N, *shape]. For what is as small as a factor, or as a row of what it is applied to."""
-        offset = self._offsets[id(parameter)]
+    def values(self, parameter: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """Each member's own: [N, *shape]. For what is as small as a factor, or as a row of what it is applied to.
+
+        dtype: the parameter's unless given. Where a layer can take it float32 is better: in bfloat16, noise below
+        1 / 512 of a number is rounded away.
+        """
+        offset, wanted = self._offsets[id(parameter)], dtype or parameter.dtype
 
         def made() -> tuple[torch.Tensor, ...]:
             placed = self._on(parameter.device)
             center = parameter.detach().float()
-            out = torch.empty((self.count, center.numel()), dtype=parameter.dtype, device=parameter.device)
+            out = torch.empty((self.count, center.numel()), dtype=wanted, device=parameter.device)
             to: dict[str, Any] = {"rows": placed.all_rows, "scales": placed.scales, **self._at, "offset": offset}
             if offset in self._shapes:
                 matrix = self._shapes[offset]
@@ -102,7 +108,7 @@ class Members:
                 kernels.perturb(center.reshape(-1), **to, out=out)
             return (out.view(self.count, *parameter.shape),)
 
-        return self._kept_or(made, offset, parameter.device)[0]
+        return self._kept_or(made, ("values", offset, parameter.device, wanted))[0]
 
     def scaled_(self, inner: torch.Tensor) -> torch.Tensor:
         """Products with one factor, [G, rows / G, ..., R], times s_k / sqrt(R) of their members."""
@@ -116,16 +122,17 @@ class Members:
         least: dimensions of values that are of the batch. Raises PolicyError for any other number of rows.
         """
         rows = self.batch_rows
-        if values.dim() >= least and len(values) % self.count == 0 and (len(values) > 1 or rows <= 1):
+        if values.dim() >= least and len(values) % (rows or self.count) == 0:
             return values
         if rows and values.dim() < least:
             return values.expand(rows, *values.shape)
         if rows and len(values) == 1:
             return values.expand(rows, *values.shape[1:])
+        each = f" of {rows // self.count} rows" if rows else ""
         raise PolicyError(
-            f"{type(layer).__name__} was called with values of shape {tuple(values.shape)} for {self.count} members: "
-            "they have to lie along the first dimension, each with as many rows. Let the module keep the batch in "
-            "front (batch_first=True)."
+            f"{type(layer).__name__} was called with values of shape {tuple(values.shape)} for {self.count} members"
+            f"{each}: they have to lie along the first dimension, each with as many rows. Let the module keep the "
+            "batch in front (batch_first=True)."
         )
 
     def _on(self, device: torch.device) -> _Placed:
@@ -133,17 +140,15 @@ class Members:
             self._placed[device] = _Placed(self, device)
         return self._placed[device]
 
-    def _kept_or(
-        self, made: Callable[[], tuple[torch.Tensor, ...]], offset: int, device: torch.device
-    ) -> tuple[torch.Tensor, ...]:
+    def _kept_or(self, made: Callable[[], tuple[torch.Tensor, ...]], key: _Key) -> tuple[torch.Tensor, ...]:
         if not self._factor_bytes:
             return made()
-        if (offset, device) in self._kept:
-            return self._kept[offset, device]
+        if key in self._kept:
+            return self._kept[key]
         tensors = made()
         size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
         if self._kept_bytes + size <= self._factor_bytes:
-            self._kept[offset, device] = tensors
+            self._kept[key] = tensors
             self._kept_bytes += size
         return tensors
 
@@ -152,7 +157,7 @@ class _Placed:
     """Rows and scales as the kernels take them for arrays on a device: made there once a unit."""
 
     def __init__(self, members: Members, device: torch.device) -> None:
-        self.anchor = torch.empty(0, device=device)
+        self.anchor = torch.empty(1, device=device)
         self.rows: Any = members._shared_rows
         self.all_rows: Any = members._rows
         self.scales = members._scales.to(device)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
@@ -18,19 +17,6 @@ from fastes.policies.flat import Policy
 from fastes.policies.low_rank.layers import forwards
 from fastes.policies.low_rank.members import Members
 from fastes.policies.low_rank.watch import Watch, mark, tensors_in
-
-
-@dataclass(frozen=True, slots=True)
-class _Centre:
-    """What is in the module: the theta of which generation; and the first element of each tensor, in that theta and in
-    the module, to see whether one of them was written to by somebody else.
-    """
-
-    theta: int
-    seed: int
-    index: int
-    of_theta: tuple[float, ...]
-    of_module: tuple[float, ...]
 
 
 class LowRankPopulation:
@@ -53,24 +39,21 @@ class LowRankPopulation:
         self.module = self._policy.module
         self._members = Members(self._policy, factor_bytes)
         self._forwards = forwards(self._policy, self._members)
-        named = dict(self.module.named_parameters())
-        self._firsts = [entry.offset for entry in self._policy.layout.entries]
-        self._tensors = [named[entry.name] for entry in self._policy.layout.entries]
-        self._centre: _Centre | None = None
-        self._watched = False
+        self._loaded = self._watched = self._inside = False
 
     def load_(self, unit: Generation) -> None:
-        """Takes the addresses of members, and puts what they are around into the module, once for each theta.
+        """Takes the addresses of members, and puts what they are around into the module.
 
-        Raises PolicyError for members that are no low-rank perturbations of one centre.
+        Raises PolicyError for members that are no low-rank perturbations of one centre, ValueError within `applied`
+        and for a theta of another length.
         """
+        if self._inside:
+            raise ValueError("a low-rank population takes no other members within applied(): leave it first.")
+        if unit.theta.shape[-1] != self._policy.dim:
+            raise ValueError(f"theta must have {self._policy.dim} elements, as the module, not {unit.theta.shape[-1]}.")
         self._members.load_(unit)
-        theta, held = unit.theta, self._centre
-        of_unit = _listed(theta[self._firsts])
-        if held != _Centre(id(theta), unit.seed, unit.index, of_unit, self._of_module()):
-            self._policy.load_(theta if isinstance(theta, np.ndarray) else theta.cpu().numpy())
-            self._centre = _Centre(id(theta), unit.seed, unit.index, of_unit, self._of_module())
-            self._theta = theta  # as long as it lives, nothing else has its id
+        self._policy.load_(unit.theta if isinstance(unit.theta, np.ndarray) else unit.theta.cpu().numpy())
+        self._loaded = True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the module gives, for all members: tensors [members * batch, ...] to the same."""
@@ -83,17 +66,18 @@ class LowRankPopulation:
 
         Raises ValueError before `load_`.
         """
-        if self._centre is None:
+        if not self._loaded:
             raise ValueError("a low-rank population has no members yet: call load_(unit) first.")
         with torch.no_grad():
-            if not self._members.perturbed:
+            if self._inside or not self._members.perturbed:
                 yield self.module
                 return
-            with self._put_in():
-                yield self.module
-
-    def _of_module(self) -> tuple[float, ...]:
-        return _listed(torch.stack([tensor.detach().reshape(-1)[0].float() for tensor in self._tensors]))
+            self._inside = True
+            try:
+                with self._put_in():
+                    yield self.module
+            finally:
+                self._inside = False
 
     @contextmanager
     def _put_in(self) -> Iterator[None]:
@@ -161,7 +145,3 @@ class LowRankPopulation:
             return found
 
         return called
-
-
-def _listed(numbers: Any) -> tuple[float, ...]:
-    return tuple(numbers.tolist())

@@ -42,15 +42,16 @@ def affine(
 def across(members: Members, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """The same of a weight that is stored as (inputs, outputs): x W_k + b_k, with (x A_k) B_k^T for a correction."""
     flat = x.reshape(-1, x.shape[-1])
+    shared = bias if bias is not None and not members.has(bias) else None
     if members.has(weight) and not members.has_factors(weight):
         y = _of_each(members, flat, members.values(weight))
+        if shared is not None:
+            y.add_(shared)
     else:
-        y = torch.mm(flat, weight)
+        y = torch.mm(flat, weight) if shared is None else torch.addmm(shared, flat, weight)
         if members.has(weight):
             a, b = members.factors(weight)
             corrected_(members, y, flat, b, a)
-    if bias is not None and not members.has(bias):
-        y.add_(bias)
     return _with_bias_(members, y, bias).view(*x.shape[:-1], y.shape[-1])
 
 
@@ -76,7 +77,7 @@ def _of_each(members: Members, x: torch.Tensor, weights: torch.Tensor) -> torch.
 
 def _with_bias_(members: Members, y: torch.Tensor, bias: torch.Tensor | None, part: slice = WHOLE) -> torch.Tensor:
     if bias is not None and members.has(bias):
-        y.view(members.count, -1, y.shape[-1]).add_(members.values(bias)[:, part].unsqueeze(1))
+        y.view(members.count, -1, y.shape[-1]).add_(members.values(bias, torch.float32)[:, part].unsqueeze(1))
     return y
 
 
