@@ -493,7 +493,7 @@ def test_a_slow_machine_is_told_what_was_left_out(whole_run: Any) -> None:
 
 def test_the_whole_of_it_fits_into_its_time(on_gpu: Any) -> None:
     """Each part's budget is a bound; together they may be more than the total, which bounds them all."""
-    assert on_gpu.gpu.TOTAL_S < 8 * 60
+    assert on_gpu.gpu.TOTAL_S <= 9 * 60
     assert max(on_gpu.gpu.GROUPS.values()) <= 60
 
 

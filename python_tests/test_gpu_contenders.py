@@ -24,6 +24,7 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
         ceilings,
         environments,
         every_kernel,
+        language,
         low_rank,
         measuring,
         members,
@@ -61,6 +62,7 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
         ceilings=ceilings,
         environments=environments,
         every_kernel=every_kernel,
+        language=language,
         low_rank=low_rank,
         measuring=measuring,
         members=members,
@@ -109,6 +111,9 @@ def small_cases(on_gpu: Any) -> Iterator[Any]:
     yield from on_gpu.calls.generation(8, 2000)
     yield on_gpu.ceilings.memory(1 << 12)
     yield on_gpu.environments.cartpole(32)
+    shape = on_gpu.language.Shape(members=8, sequences=1, tokens=3, width=64, layers=1, vocabulary=40)
+    yield on_gpu.language.forward(shape, torch.float32)
+    yield on_gpu.language.update(shape)
 
 
 def test_every_contender_answers_rightly(on_gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,3 +223,17 @@ def test_the_host_s_clock_counts_calls(on_gpu: Any) -> None:
     timer = on_gpu.measuring.host_timer(ticking(), wait=False, times=5)
     assert timer(lambda: calls.append(1), 4) == 1 / 20
     assert len(calls) == 20
+
+
+def test_a_population_that_is_not_its_members_is_found(on_gpu: Any) -> None:
+    language = on_gpu.language
+    shape = language.Shape(members=8, sequences=1, tokens=3, width=64, layers=1, vocabulary=40)
+    plain, low_rank, kept = language.forward(shape, torch.float32).make()
+    answer = low_rank.work()
+    assert low_rank.check(answer) == kept.check(kept.work()) == plain.check(plain.work()) == ""
+    assert "of a perturbation's effect from the dense member" in low_rank.check(plain.work())
+    (update,) = language.update(shape).make()
+    answer = update.work()
+    assert update.check(answer) == ""
+    answer[shape.vocabulary * shape.width :] += 1.0
+    assert "the tensor at" in update.check(answer)

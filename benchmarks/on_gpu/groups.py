@@ -16,7 +16,7 @@ import torch
 
 from fastes import kernels
 from fastes.kernels import launchers
-from on_gpu import calls, ceilings, environments, every_kernel, low_rank, members, routes, steps, sums, words
+from on_gpu import calls, ceilings, environments, every_kernel, language, low_rank, members, routes, steps, sums, words
 from on_gpu.measuring import QUICK_ROUNDS, ROUNDS, Case, Measuring, event_timer, warm_up, writer
 
 NOT_HERE = 2
@@ -78,6 +78,7 @@ def cases_of(group: str, *, quick: bool) -> Iterable[Case]:
         "steps": steps,
         "low_rank": low_rank,
         "environments": environments,
+        "language": language,
         "calls": calls,
     }
     return modules[group].cases(quick=quick)

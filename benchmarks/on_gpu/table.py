@@ -12,6 +12,8 @@ UNITS = {
     "bytes": (1e-9, "GB/s"),
     "operations": (1e-12, "T/s"),
     "steps": (1e-6, "M/s"),
+    "tokens": (1e-3, "k/s"),
+    "parameters": (1e-9, "G/s"),
 }
 
 
@@ -92,6 +94,7 @@ def measured(figures: dict[str, Any]) -> tuple[str, ...]:
     calls = figures.get("calls", 1)
     low, high = figures["quartiles"]
     name = figures["name"] + (f" ({figures['route']})" if "route" in figures else "")
+    name += f" ({figures['peak_bytes'] / 2**30:.2f} GiB at its peak)" if "peak_bytes" in figures else ""
     times = duration(figures["median"] / calls), duration(figures["minimum"] / calls)
     spread = f"{duration(low / calls)} .. {duration(high / calls)}"
     return (name, *times, spread, rate(figures), verdict(figures))
