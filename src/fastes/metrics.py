@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from fastes.algorithms import State
 from fastes.messages import Evaluations
 from fastes.run_directory import Progress
-from fastes.types import Metrics
+from fastes.types import Float32Array, Metrics
+
+_TOGETHER = 2**24
 
 
 def fitness_metrics(evaluations: Evaluations) -> Metrics:
@@ -27,12 +31,18 @@ def progress_metrics(before: State, progress: Progress, evaluations: Evaluations
     """Norms, totals and rates; seconds: wall time of this generation."""
     seconds = max(seconds, 1e-9)
     return {
-        "update/norm": float(np.linalg.norm(progress.state.theta - before.theta)),
+        "update/norm": _distance(progress.state.theta, before.theta),
         "theta/norm": float(np.linalg.norm(progress.state.theta)),
         "steps/total": float(progress.steps),
         "rate/evaluations": len(evaluations.fitness) / seconds,
         "rate/steps": int(evaluations.steps.sum()) / seconds,
     }
+
+
+def _distance(a: Float32Array, b: Float32Array) -> float:
+    """Of two vectors, some elements after others: their difference may be more than memory has room for."""
+    starts = range(0, a.size, _TOGETHER)
+    return math.hypot(*(float(np.linalg.norm(a[i : i + _TOGETHER] - b[i : i + _TOGETHER])) for i in starts))
 
 
 def episode_metrics(evaluations: Evaluations) -> Metrics:

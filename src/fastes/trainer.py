@@ -134,6 +134,7 @@ class Trainer:
         evaluator.policy.low_rank = first.is_low_rank
         notes = evaluator.prepare()  # told once the reporters have started
         directory, progress = self._begin(state, notes.append)
+        del state, first  # thetas of the start, which the run need not hold
         summary: RunSummary | None = None
         try:
             # Before the reporters start threads, which a fork does not copy.
@@ -222,6 +223,7 @@ class Trainer:
             progress = progress.after(state, evaluations, seconds)
             metrics = fitness_metrics(evaluations) | self._center_metrics(evaluator, state) | metrics
             metrics |= progress_metrics(before, progress, evaluations, seconds) | episode_metrics(evaluations)
+            del before, generation  # the last theta, which a large model has no room for
             metrics |= executor.metrics()
             evaluated = self._evaluated[1] if self._evaluated and self._evaluated[0] is state else None
             for failed in filter(None, (_failed_members(evaluations), _failed_center(state, evaluated))):

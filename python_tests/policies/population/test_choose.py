@@ -41,7 +41,10 @@ def test_small_ones_are() -> None:
 
 @pytest.mark.usefixtures("_all_are_large")
 def test_a_policy_with_a_state_is_made() -> None:
-    forward = batched(policy_of(Recurrent((16,))), 6, 2, (4,))
+    with pytest.warns(
+        RuntimeWarning, match=r"RecurrentPolicy are made, 1,\d+ parameters each, though .* low_rank: epi"
+    ):
+        forward = batched(policy_of(Recurrent((16,))), 6, 2, (4,))
     assert forward.path == "baddbmm"
     assert forward.reason.startswith("low_rank: episodes have a state of their own; native: ")
     with pytest.raises(PolicyError, match=r"by low_rank: episodes have a state of their own. Use 'auto'"):

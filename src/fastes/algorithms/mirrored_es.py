@@ -65,6 +65,10 @@ class MirroredES(Algorithm):
         """Fitness of the members, float32 [N], made finite. Raises FitnessError."""
         return finite_fitness(evaluations.fitness, self.nan_fitness, state.generation)
 
+    def _weights(self, state: State, fitness: Float32Array) -> Float32Array:
+        """Weights of members, float32 [n]. fitness: float32 [n], finite."""
+        return weights_of(self.shaping, fitness, state)
+
     def _climbed(
         self, state: State, fitness: Float32Array, drawn: int | None = None
     ) -> tuple[Float32Array, OptimizerState]:
@@ -73,7 +77,7 @@ class MirroredES(Algorithm):
         fitness: float32 [n], finite, of pairs with rows 0, 1, ...; drawn: the generation in their noise's address, if
         it is not the present one.
         """
-        weights_p = pair_weights(weights_of(self.shaping, fitness, state)) / np.float32(len(fitness))
+        weights_p = pair_weights(self._weights(state, fitness)) / np.float32(len(fitness))
         return self._stepped(state, state.theta, state.optimizer, weights_p, drawn)
 
     def _stepped(

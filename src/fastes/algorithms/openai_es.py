@@ -10,6 +10,10 @@ The authors take Adam with `l2` (0.005), decay inside the optimizer; `weight_dec
 Adaptive population (the authors' minimum of environment steps a batch): with `min_steps`, generations around the same
 theta go on until their members have taken so many, and all of them together are one update. They are counted in whole
 generations, so that it does not matter who evaluates them; no result is of an older theta.
+
+Groups (the group-relative fitness of GRPO, Shao et al. 2024, arXiv 2402.03300, section 4.1): the population is cut into
+`groups` of neighbouring pairs. Members of a group face the same episodes, those of another group others, and w is
+shaped in each group by itself, so that it does not count how hard a group's episodes were.
 """
 
 from __future__ import annotations
@@ -19,12 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from fastes.algorithms.ascent import mirrored, perturbation
+from fastes.algorithms.ascent import mirrored, perturbation, weights_of
 from fastes.algorithms.base import State
 from fastes.algorithms.mirrored_es import MirroredES
 from fastes.messages import Evaluations
 from fastes.noise import Generation
-from fastes.types import Float32Array, Metrics
+from fastes.types import Float32Array, Metrics, UInt32Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +44,29 @@ class CollectingState(State):
 
 @dataclass(frozen=True, slots=True)
 class OpenAIES(MirroredES):
-    """min_steps: environment steps that an update takes at least, 0 for one update a generation; all else as of
-    `MirroredES`. Raises ValueError for settings out of range.
+    """min_steps: environment steps that an update takes at least, 0 for one update a generation; groups: of members
+    with episodes of their own, which are compared among themselves; all else as of `MirroredES`. Raises ValueError for
+    settings out of range.
     """
 
     min_steps: int = 0
+    groups: int = 1
 
     def __post_init__(self) -> None:
         """Checks the settings."""
         MirroredES.__post_init__(self)
         if self.min_steps < 0:
             raise ValueError(f"algorithm.min_steps must not be negative, not {self.min_steps}.")
+        if self.groups < 1 or self.population % (2 * self.groups):
+            raise ValueError(
+                f"algorithm.groups must divide the {self.population // 2} pairs of algorithm.population = "
+                f"{self.population} into groups of one size, so it cannot be {self.groups}."
+            )
+        if self.groups > 1 and self.min_steps:
+            raise ValueError(
+                f"algorithm.groups = {self.groups} needs all members of an update in one generation: leave out "
+                f"algorithm.min_steps = {self.min_steps}."
+            )
 
     @property
     def state_type(self) -> type[State]:
@@ -64,9 +80,18 @@ class OpenAIES(MirroredES):
 
     def _ask(self, state: State) -> Generation:
         if not isinstance(state, CollectingState):
-            return MirroredES._ask(self, state)
+            generation = MirroredES._ask(self, state)
+            return generation if self.groups == 1 else replace(generation, trials=self._group_of_each())
         noise, first_row = perturbation(state, self.noise, self.rank), len(state.gathered) // 2
         return replace(mirrored(state, self.population, self.sigma, noise, first_row), drawn=state.since)
+
+    def _group_of_each(self) -> UInt32Array:
+        """Number of each member's group: uint32 [N]."""
+        return np.repeat(np.arange(self.groups, dtype=np.uint32), self.population // self.groups)
+
+    def _weights(self, state: State, fitness: Float32Array) -> Float32Array:
+        parts = np.split(fitness, self.groups)
+        return np.concatenate([weights_of(self.shaping, part, state) for part in parts])
 
     def _tell(self, state: Any, evaluations: Evaluations) -> tuple[State, Metrics]:
         fitness = self._finite(state, evaluations)

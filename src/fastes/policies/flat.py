@@ -136,7 +136,7 @@ class Policy:
         if self._placed is None or self._placed.device != self.device:
             self._placed = Policy(copy.deepcopy(self.module).to(self.device))
             self._placed.device = self.device
-        self._placed.path = self.path
+        self._placed.path, self._placed.low_rank = self.path, self.low_rank
         return self._placed
 
     def reset_(self) -> None:

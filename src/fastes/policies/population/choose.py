@@ -66,8 +66,9 @@ def batched(
     order = _order(policy) if path == "auto" else [path]
     try:
         example = next(drawn_observations(task.observation_shape))[0, 0]
-        task = replace(task, traits=seen_traits(policy, drawn_unit(policy, "auto"), example))
-        known = _Known(task, order[0])
+        unit = drawn_unit(policy)
+        task = replace(task, traits=seen_traits(policy, unit, example))
+        known = _Known(task, order[0], unit)
     except PolicyError:
         raise
     except Exception as error:
@@ -84,7 +85,7 @@ def batched(
     refused: list[str] = []
     for name in order:
         if LowRank.path in (name, known.path) and name != known.path:
-            known = _Known(task, name)
+            known = _Known(task, name, unit)
         why = "it is for the CPU" if policy.portable and name == Native.path else ""
         for form in () if why else PATHS[name]:
             if form is OneByOne and policy.device.type == "cpu":
@@ -99,19 +100,29 @@ def batched(
 def _order(policy: Policy) -> list[str]:
     """Paths to try."""
     dense = [name for name in PATHS if name != LowRank.path]
-    return [LowRank.path, *dense] if policy.low_rank and policy.dim >= LARGE else dense
+    return [LowRank.path, *dense] if _is_better_not_made(policy) else dense
+
+
+def _is_better_not_made(policy: Policy) -> bool:
+    return policy.low_rank and policy.dim >= LARGE
 
 
 class _Known:
     """What a form has to give: two members' outputs, one observation at a time. path: for whose noise."""
 
-    def __init__(self, task: Task, path: str) -> None:
-        self.path, self.unit = path, drawn_unit(task.policy, path)
+    def __init__(self, task: Task, path: str, unit: Generation) -> None:
+        self.path, self.unit = path, unit
         self.outputs: list[Float32Array] = []
         if path != LowRank.path:
-            self.outputs = _trial(OneByOne, task, self.unit)
-        elif not task.traits.stateful:  # else there is no such forward
-            self.outputs = _member_by_member(task, self.unit)
+            self.outputs = _trial(OneByOne, task, unit)
+        else:
+            tensors = [(entry.offset, *entry.shape) for entry in task.policy.layout.entries]
+            noise = Perturbation.named(LOW_RANK, 1, tensors)
+            # Small beside weights as they are drawn, or a deep module would make much of a rounding.
+            widest = max((n for _, _, n in noise.matrices), default=1)
+            self.unit = replace(unit, noise=noise, scales=unit.scales / np.float32(math.sqrt(widest)))
+            if not task.traits.stateful:  # else there is no such forward
+                self.outputs = _member_by_member(task, self.unit)
 
 
 def tolerance(policy: Policy) -> float:
@@ -136,6 +147,13 @@ def _taken(form: Callable[[Task], Forward], task: Task, refused: list[str], path
         warnings.warn(
             f"the policy {kind.__name__} is evaluated one member after another, which is slow, because it could not be "
             f"batched: {forward.reason}.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    elif path == "auto" and _is_better_not_made(task.policy) and forward.path != LowRank.path:
+        warnings.warn(
+            f"members of the policy {kind.__name__} are made, {task.policy.dim:,} parameters each, though their noise "
+            f"is of low rank: {forward.reason}.",
             RuntimeWarning,
             stacklevel=3,
         )
@@ -174,7 +192,7 @@ def _trial(form: Callable[[Task], Forward], task: Task, unit: Generation) -> lis
 
 def _member_by_member(task: Task, unit: Generation) -> list[Float32Array]:
     """The same of a module without a state, of which never more than one member is made."""
-    policy, own = task.policy, task.policy.theta()
+    policy = task.policy
     steps = list(drawn_observations(task.observation_shape))
     outputs: list[list[torch.Tensor]] = [[] for _ in steps]
     try:
@@ -186,16 +204,13 @@ def _member_by_member(task: Task, unit: Generation) -> list[Float32Array]:
                         policy.module(torch.from_numpy(row[np.newaxis].copy()))[0] for row in observations[member]
                     ]
     finally:
-        policy.load_(own)
+        policy.load_(unit.theta)
     return [torch.stack(found).float().numpy().reshape(2, 2, *found[0].shape) for found in outputs]
 
 
-def drawn_unit(policy: Policy, path: str) -> Generation:
+def drawn_unit(policy: Policy) -> Generation:
     """Two members around the parameters that the policy has."""
-    noise = Perturbation(stream=Stream.OBSERVATION_SAMPLING)
-    if path == LowRank.path:
-        noise = Perturbation.named(LOW_RANK, 1, [(entry.offset, *entry.shape) for entry in policy.layout.entries])
-    rows = np.arange(2, dtype=np.uint32)
+    rows, noise = np.arange(2, dtype=np.uint32), Perturbation(stream=Stream.OBSERVATION_SAMPLING)
     return Generation(0, 0, policy.theta(), rows, np.full(2, 0.1, np.float32), noise)
 
 

@@ -18,15 +18,15 @@ _OF_MODULES = frozenset(vars(nn.Module()))
 
 
 def seen_traits(policy: Policy, unit: Generation, observation: Float32Array) -> Traits:
-    """Calls the module twice, as the first member of a unit, on an observation, float32 [*observation_shape]; the policy
-    is as it was afterwards.
+    """Calls the module twice, as the first member of a unit around its own parameters, on an observation, float32
+    [*observation_shape]; the policy is as it was afterwards.
 
     Raises PolicyError if forward gives no tensor with the batch in front, or gives something else the second time
     though state, buffers and generator are as at the first: it keeps a state of its own. Raises what the module does.
     """
     module = policy.module
     stateful = callable(getattr(module, "initial_state", None))
-    before, generator, own = _attributes(module), torch.get_rng_state(), policy.theta()
+    before, generator = _attributes(module), torch.get_rng_state()
     written: list[str] = []
     try:
         with one_thread(), torch.inference_mode():
@@ -60,7 +60,7 @@ def seen_traits(policy: Policy, unit: Generation, observation: Float32Array) -> 
     finally:
         _restore(module, before)
         torch.set_rng_state(generator)
-        policy.load_(own)
+        policy.load_(unit.theta)
     return Traits(stateful, tuple(written), names, random)
 
 
