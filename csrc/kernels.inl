@@ -5,6 +5,7 @@
 #include "fastes/clipup.hpp"
 #include "fastes/environments/step.hpp"
 #include "fastes/low_rank.hpp"
+#include "fastes/low_rank_apply.hpp"
 #include "fastes/mlp.hpp"
 #include "fastes/normal.hpp"
 #include "fastes/normal8.hpp"
@@ -215,6 +216,10 @@ void low_rank_add(const LowRankBlock& block) {
     }
 }
 
+void low_rank_apply(const Address& address, const LowRankInputs& inputs) {
+    with_type(inputs.type, [&]<class T>() { apply_low_rank<Lanes, T>(address, inputs, fill); });
+}
+
 void mlp_pack(const MlpShape& shape, const float* theta, float* packed) {
     pack_mlp(shape, theta, packed);
 }
@@ -282,8 +287,9 @@ extern const KernelTable FASTES_TABLE = {
     Lanes::name,       row_keys,           philox,       fill,           perturb,
     weighted_sum_into, weighted_sums_into, sgd_step,     adam_step,      snes_step,
     clipup_gradient,   clipup_scales,      clipup_apply, sgd_apply,      adam_apply,
-    clipup_sums,       low_rank_perturb,   low_rank_add, mlp_pack,       mlp_forward,
-    environment_step,  radius_of,          direction_of, exponential_of, words_only,
+    clipup_sums,       low_rank_perturb,   low_rank_add, low_rank_apply, mlp_pack,
+    mlp_forward,       environment_step,   radius_of,    direction_of,   exponential_of,
+    words_only,
 };
 
 }  // namespace fastes

@@ -23,14 +23,13 @@ void deal(const float* line, std::size_t length, std::size_t width, std::size_t 
 // Multiply-adds of a matrix product that cost what one normal costs.
 constexpr double products_per_normal = 64.0;
 
-// 1 / sqrt(rank), whatever the caller's rounding is.
+}  // namespace
+
 float root_scale(std::size_t rank) {
     float scale = 0.0f;
     for_pieces(1, 1.0, [&](std::size_t) { scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(rank))); });
     return scale;
 }
-
-}  // namespace
 
 void clipup_step(const Address& address, const WeightedRows& rows, std::uint64_t first, std::uint64_t dim,
                  ClipUpStep step) {

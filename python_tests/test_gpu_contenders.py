@@ -107,6 +107,8 @@ def small_cases(on_gpu: Any) -> Iterator[Any]:
     for rank in (1, 4):
         yield on_gpu.low_rank.perturb(rank, 6, 80)
         yield on_gpu.low_rank.weighted(rank, 6, 80)
+        yield on_gpu.low_rank.low_rank_forward.forward(rank, 96, 8)
+    yield on_gpu.low_rank.low_rank_forward.update(80, 6)
     yield from on_gpu.calls.small_call()
     yield from on_gpu.calls.generation(8, 2000)
     yield on_gpu.ceilings.memory(1 << 12)
@@ -118,6 +120,7 @@ def small_cases(on_gpu: Any) -> Iterator[Any]:
 
 def test_every_contender_answers_rightly(on_gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_gpu.steps, "CHECKED_DIM", 10_003)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2**30, 2**30))
     cases = list(small_cases(on_gpu))
     lines = lines_of(on_gpu, cases)
     assert [line for line in lines if line["type"] in ("error", "skipped")] == []
@@ -131,7 +134,7 @@ def test_all_floors_are_asked_of_some_case(on_gpu: Any, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2**30, 2**30))
     for quick in (True, False):
-        groups = on_gpu.sums.cases(quick=quick), on_gpu.members.cases(quick=quick)
+        groups = [group.cases(quick=quick) for group in (on_gpu.sums, on_gpu.members, on_gpu.low_rank)]
         asked = {ratio.floor for cases in groups for case in cases for ratio in case.ratios} - {""}
         assert asked | {"normal", "environment steps"} == set(FLOORS)
     made = on_gpu.sums.by_kind(3, 64).make()
@@ -166,6 +169,22 @@ def test_the_largest_size_that_fits(on_gpu: Any, free: int, rows: int) -> None:
     assert rows == 64 or 4 * rows * on_gpu.sums.MATERIALISED_DIM <= on_gpu.sums.MEMORY_SHARE * free
 
 
+@pytest.mark.parametrize(
+    ("free", "members", "fitting"), [(130 << 30, 1024, 64), (2 << 30, 1024, 4), (1, 1024, 1), (1 << 40, 24, 8)]
+)
+def test_as_many_weights_of_members_as_fit(on_gpu: Any, free: int, members: int, fitting: int) -> None:
+    assert on_gpu.low_rank.low_rank_forward.dense_members(free, 8192, members) == fitting
+
+
+def test_a_wrong_bit_of_a_layer_is_found(on_gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2**30, 2**30))
+    applied = on_gpu.low_rank.low_rank_forward.forward(1, 96, 8).make()[1]
+    assert applied.check(applied.work()) == ""
+    answer = applied.work().clone()
+    answer.view(torch.int16)[7, 95] ^= 1
+    assert applied.check(answer).startswith("members 6 and 7: 1 of 192 elements differ")
+
+
 @pytest.mark.parametrize("at", [0, 7_005, 14_002])
 def test_a_wrong_bit_is_found(on_gpu: Any, at: int) -> None:
     one = on_gpu.sums.ours(3, 14_003, "normal")
@@ -196,7 +215,7 @@ def test_every_kernel_is_called_and_compared(on_gpu: Any) -> None:
     for call in on_gpu.every_kernel.calls():
         wrong, digests[call[0]] = on_gpu.every_kernel.compared(call)
         assert wrong == ""
-    assert len(digests) == 1 + 2 + 3 * (2 + 2 * 3 + 2 * 2 + 2 * 2 + 3 * 2 + 3 + 2)
+    assert len(digests) == 1 + 2 + 3 * (2 + 2 * 3 + 2 * 2 + 2 * 2 + 3 * 2 + 2 * 3 + 2)
     assert len(set(digests.values())) == len(digests)
 
     def differs(on_gpu: bool) -> Sequence[Any]:

@@ -105,6 +105,20 @@ def _low_rank_sum(kind: str, rows: int) -> Call:
     return f"low_rank_sum {kind} {rows}", call
 
 
+def _low_rank_apply(kind: str, dtype: torch.dtype) -> Call:
+    m, n = SHAPE
+
+    def call(on_gpu: bool) -> Answers:
+        x, y = (_there(arrays.theta(12 * side).reshape(12, side), on_gpu=on_gpu).to(dtype) for side in (n, 1024 + m))
+        rows = _there(arrays.numbers(4, mirrored=True), on_gpu=on_gpu)
+        scales = _there(arrays.scales(4, mirrored=True), on_gpu=on_gpu)
+        wide = _there(arrays.theta(4 * 2048).reshape(4, 2048), on_gpu=on_gpu).to(dtype)
+        first = kernels.low_rank_apply_(x, y, RANK, rows, scales, seed=7, offset=3, kind=kind)
+        return [first, kernels.low_rank_apply_(wide[:, :1024].contiguous(), wide, 1, rows, scales, seed=7, kind=kind)]
+
+    return f"low_rank_apply_ {kind} {str(dtype)[6:]}", call
+
+
 def _philox() -> Call:
     def call(on_gpu: bool) -> Answers:
         # uint32 has few operations in torch, but these are all that are needed
@@ -146,6 +160,7 @@ def calls() -> Iterator[Call]:
             yield _step(name, kind, rows, DIMS[1][0])
         for dtype in TYPES:
             yield _low_rank_perturb(kind, dtype)
+            yield _low_rank_apply(kind, dtype)
         for rows in ROWS:
             yield _low_rank_sum(kind, rows)
 

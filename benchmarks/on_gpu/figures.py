@@ -35,6 +35,7 @@ FLOORS = {
     "normal over torch": Floor(2.0, "weighted_sum normal >= 2 x torch.randn + addmv, at the largest size that fits"),
     "rademacher over normal": Floor(3.0, "weighted_sum rademacher >= 3 x normal"),
     "normal8 over normal": Floor(3.0, "weighted_sum normal8 >= 3 x normal"),
+    "low rank over inference": Floor(0.80, "low-rank layer, noise made in the call, >= 0.80 of plain inference"),
     "perturb over fill": Floor(0.85, "perturb, mirrored, float32: bytes written >= 0.85 of the write bandwidth"),
     "environment steps": Floor(20e6, "CartPole-v1 by 64-64 perceptrons, wholly on the card: >= 20 M steps/s"),
 }

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from fastes import kernels
-from on_gpu import arrays
+from on_gpu import arrays, low_rank_forward
 from on_gpu.measuring import Case, Contender, Ratio
 
 SIDE, ROWS = 4096, 256
@@ -97,7 +97,8 @@ def weighted(rank: int, rows: int = ROWS, side: int = SIDE) -> Case:
 
 
 def cases(*, quick: bool) -> Iterator[Case]:
-    """Both, by rank."""
+    """Layers for a population, which have a floor, then both of these, by rank."""
+    yield from low_rank_forward.cases(quick=quick)
     for rank in RANKS[1:2] if quick else RANKS:
         yield perturb(rank)
         yield weighted(rank)

@@ -45,6 +45,8 @@ struct Cpu {
     void low_rank_perturb(const Address& address, const RowArray& rows, const LowRank& shape, const float* theta,
                           const float* scales, void* out, OutputType type) const;
     void low_rank_sum(const Address& address, const WeightedArray& rows, const LowRank& shape, float* out) const;
+    void low_rank_apply(const Address& address, const WeightedArray& members, const LowRank& shape,
+                        const LayerRows& rows) const;
 
     void environment_step(Dynamics dynamics, const EpisodeStep& step) const;
 };
@@ -78,6 +80,8 @@ struct Gpu {
                                   const float* theta, const float* scales, void* out, OutputType type) const;
     device::Plan low_rank_sum(const Address& address, const WeightedArray& rows, const LowRank& shape,
                               float* out) const;
+    device::Plan low_rank_apply(const Address& address, const WeightedArray& members, const LowRank& shape,
+                                const LayerRows& rows) const;
     device::Plan environment_step(Dynamics dynamics, const EpisodeStep& step) const;
 };
 

@@ -148,6 +148,14 @@ void Cpu::low_rank_sum(const Address& address, const WeightedArray& rows, const 
     });
 }
 
+void Cpu::low_rank_apply(const Address& address, const WeightedArray& members, const LowRank& shape,
+                         const LayerRows& rows) const {
+    const Rows numbers(members.rows);
+    const std::vector<RowKey> keys = row_keys(address, numbers);
+    const py::gil_scoped_release released;
+    fastes::low_rank_apply(address, numbers.data(), keys.data(), members.weights, shape, rows);
+}
+
 void Cpu::environment_step(Dynamics dynamics, const EpisodeStep& step) const {
     const KernelTable& table = kernels();
     const py::gil_scoped_release released;

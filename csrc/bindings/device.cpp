@@ -123,6 +123,11 @@ device::Plan Gpu::low_rank_sum(const Address& address, const WeightedArray& rows
     return device::low_rank_sum(processor, address, there(rows), shape, out);
 }
 
+device::Plan Gpu::low_rank_apply(const Address& address, const WeightedArray& members, const LowRank& shape,
+                                 const LayerRows& rows) const {
+    return device::low_rank_apply(processor, address, there(members.rows), members.weights, shape, rows);
+}
+
 device::Plan Gpu::environment_step(Dynamics dynamics, const EpisodeStep& step) const {
     return device::environment_step(dynamics, step);
 }

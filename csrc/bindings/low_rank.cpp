@@ -60,6 +60,26 @@ auto low_rank_sum(const Backend& backend, const A& weights, const A& rows, const
     return backend.low_rank_sum(at, weighted, shape, sum);
 }
 
+// x: [K L, n], y: [K L, m], both of `type`, a bfloat16 array as its bits where NumPy holds it.
+template <class Backend, class A = typename Backend::Array>
+auto low_rank_apply(const Backend& backend, const A& x, const A& y, const A& rows, const A& scales,
+                    const py::handle& rank, const py::handle& seed, const py::handle& generation,
+                    const py::handle& stream, const py::handle& offset, const py::handle& kind,
+                    const std::string& type_name) {
+    const Address at = address(seed, generation, stream, kind);
+    const OutputType type = output_type(type_name);
+    const Array in(x), to(y), list(rows), factors(scales);
+    floats(factors, "scales");
+    const WeightedArray members{row_array(list), static_cast<const float*>(factors.data)};
+    same_length(factors.size, "scales", members.rows.count, "rows");
+    require_contiguous(in, "x");
+    const LowRank shape = low_rank(to.side(1), in.side(1), rank, offset);
+    void* out = writeable(to, "y", in.itemsize, in.side(0) * shape.m);
+    for (const Named& read : {Named{&in, "x"}, {&factors, "scales"}, {&list, "rows"}}) no_overlap({&to, "y"}, read);
+    const std::size_t count = in.side(0), of_member = count == 0 ? 1 : count / members.rows.count;
+    return backend.low_rank_apply(at, members, shape, {in.data, out, type, count, of_member});
+}
+
 }  // namespace
 
 void register_low_rank(Registry& both) {
@@ -72,6 +92,9 @@ void register_low_rank(Registry& both) {
     both.add("low_rank_sum", low_rank_sum<Cpu>, low_rank_sum<Gpu>, py::arg("weights"), py::arg("rows"), py::arg("rank"),
              py::arg("seed"), py::arg("generation"), py::arg("stream"), py::arg("offset"), py::arg("kind"),
              py::arg("out"));
+    both.add("low_rank_apply", low_rank_apply<Cpu>, low_rank_apply<Gpu>, py::arg("x"), py::arg("y"), py::arg("rows"),
+             py::arg("scales"), py::arg("rank"), py::arg("seed"), py::arg("generation"), py::arg("stream"),
+             py::arg("offset"), py::arg("kind"), py::arg("dtype"));
 }
 
 }  // namespace fastes::bindings

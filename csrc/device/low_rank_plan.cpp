@@ -1,18 +1,10 @@
 // Plans of low-rank noise: factors to scratch memory, then tiles that are made of them.
-#include <cmath>
 #include <stdexcept>
 
 #include "launches.hpp"
 
 namespace fastes::device {
 namespace {
-
-// 1 / sqrt(rank) in the default floating-point environment.
-float root_scale(std::size_t rank) {
-    float scale = 0.0f;
-    for_pieces(1, 1.0, [&](std::size_t) { scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(rank))); });
-    return scale;
-}
 
 LowRankShape low_rank_shape(const LowRank& shape) {
     if (shape.rank > largest_rank) {

@@ -154,6 +154,11 @@ struct Avx2Lanes {
     }
 
     static f32 load(const float* p) { return _mm256_loadu_ps(p); }
+    static f32 load(const float16* p) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+    static f32 load(const bfloat16* p) {
+        const u32 halves = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+        return _mm256_castsi256_ps(_mm256_slli_epi32(halves, 16));
+    }
     static f32 load_quad(const float* p, int) { return _mm256_broadcast_ps(reinterpret_cast<const __m128*>(p)); }
     static u32 load_words(const std::uint32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
     static void store_words(std::uint32_t* p, u32 a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a); }

@@ -175,6 +175,13 @@ struct Avx512Lanes {
     }
 
     static f32 load(const float* p) { return _mm512_loadu_ps(p); }
+    static f32 load(const float16* p) {
+        return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+    }
+    static f32 load(const bfloat16* p) {
+        const u32 halves = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+        return _mm512_castsi512_ps(_mm512_slli_epi32(halves, 16));
+    }
     static f32 load_quad(const float* p, int) { return _mm512_broadcast_f32x4(_mm_loadu_ps(p)); }
     static u32 load_words(const std::uint32_t* p) { return _mm512_loadu_si512(p); }
     static void store_words(std::uint32_t* p, u32 a) { _mm512_storeu_si512(p, a); }

@@ -151,6 +151,8 @@ struct NeonLanes {
     }
 
     static f32 load(const float* p) { return vld1q_f32(p); }
+    static f32 load(const float16* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&p->bits))); }
+    static f32 load(const bfloat16* p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(&p->bits), 16)); }
     static f32 load_quad(const float* p, int) { return load(p); }
     static u32 load_words(const std::uint32_t* p) { return vld1q_u32(p); }
     static void store_words(std::uint32_t* p, u32 a) { vst1q_u32(p, a); }

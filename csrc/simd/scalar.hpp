@@ -102,6 +102,30 @@ FASTES_CALLABLE inline std::uint16_t rounded_half(float a) {
 #endif
 }
 
+FASTES_CALLABLE inline float widened(float16 x) {
+#if defined(__CUDA_ARCH__)
+    float wide;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(x.bits));
+    return wide;
+#else
+    return float_of(widened_float16(x.bits));
+#endif
+}
+
+FASTES_CALLABLE inline float widened(bfloat16 x) {
+    return float_of(widened_bfloat16(x.bits));
+}
+
+FASTES_CALLABLE inline std::uint16_t rounded_brain(float a) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    std::uint16_t brain;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(brain) : "f"(a));
+    return brain;
+#else
+    return bfloat16_bits(bits_of(a));
+#endif
+}
+
 struct ScalarLanes {
     static constexpr int width = 1;
     static constexpr int interleave = 1;      // groups in flight
@@ -194,6 +218,8 @@ struct ScalarLanes {
     FASTES_CALLABLE static f32 widen(const std::int8_t* p) { return static_cast<float>(*p); }
 
     FASTES_CALLABLE static f32 load(const float* p) { return *p; }
+    FASTES_CALLABLE static f32 load(const float16* p) { return widened(*p); }
+    FASTES_CALLABLE static f32 load(const bfloat16* p) { return widened(*p); }
     // Part v of a tile that repeats four floats.
     FASTES_CALLABLE static f32 load_quad(const float* p, int v) { return p[v % 4]; }
     FASTES_CALLABLE static u32 load_words(const std::uint32_t* p) { return *p; }
@@ -204,7 +230,7 @@ struct ScalarLanes {
     }  // past the caches where that can be; fence() ends it
     FASTES_CALLABLE static void fence() {}
     FASTES_CALLABLE static void store(float16* p, f32 a) { p->bits = rounded_half(a); }
-    FASTES_CALLABLE static void store(bfloat16* p, f32 a) { p->bits = bfloat16_bits(bits_of(a)); }
+    FASTES_CALLABLE static void store(bfloat16* p, f32 a) { p->bits = rounded_brain(a); }
 };
 
 }  // namespace FASTES_ISA

@@ -177,8 +177,8 @@ void test_threads() {
 int main() {
     using namespace fastes::tests;
     for (const auto test : {test_golden, test_kernels, test_rounding, test_threads, test_clipup_in_place,
-                            test_given_gradients, test_low_rank, test_floating_point_environment, test_fork,
-                            test_device, test_episodes, test_mlp, test_rollout}) {
+                            test_given_gradients, test_low_rank, test_low_rank_apply, test_floating_point_environment,
+                            test_fork, test_device, test_episodes, test_mlp, test_rollout}) {
         test();
     }
     std::printf("%d passed, %d failed\n", passed, failed);

@@ -48,6 +48,22 @@ struct Tensor {
         low_rank_sum(address, {keys.data(), weights.data(), rows.size()}, shape, out.data());
         return out.values();
     }
+
+    // y, [rows.size() of_member][m], after each member's noise was applied to its rows of x.
+    template <class T>
+    std::vector<T> apply(const std::vector<T>& x, const std::vector<T>& y, const std::vector<float>& scales,
+                         OutputType type) const {
+        Guarded<T> in(x), out(y);
+        const std::size_t count = x.size() / shape.n;
+        const LayerRows layer{in.data(), out.data(), type, count, count / rows.size()};
+        if (target.gpu) {
+            const DeviceRows numbers(rows);
+            carry_out(device::low_rank_apply(*target.gpu, address, numbers.view(), scales.data(), shape, layer));
+            return out.values();
+        }
+        low_rank_apply(address, rows.data(), row_keys(address, rows).data(), scales.data(), shape, layer);
+        return out.values();
+    }
 };
 
 }  // namespace fastes::tests

@@ -354,6 +354,7 @@ void test_threads();
 void test_clipup_in_place();
 void test_given_gradients();
 void test_low_rank();
+void test_low_rank_apply();
 void test_floating_point_environment();
 void test_fork();
 void test_device();

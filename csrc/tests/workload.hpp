@@ -82,6 +82,11 @@ private:
         const std::vector<float> center(theta.begin(), theta.begin() + static_cast<std::ptrdiff_t>(some.size()));
         digest.add(some.perturb<float>(center, weights, OutputType::float32));
         digest.add(some.perturb<std::uint16_t>(center, weights, OutputType::float16));
+        const std::vector<float> x(theta.begin(), theta.begin() + 10 * 97);
+        digest.add(some.apply<float>(x, std::vector<float>(10 * some.shape.m, theta[0]), weights, OutputType::float32));
+        const std::vector<std::uint16_t> halves(10 * 97, 0x0003);  // subnormal
+        digest.add(some.apply<std::uint16_t>(halves, std::vector<std::uint16_t>(10 * some.shape.m, 0x0201), weights,
+                                             OutputType::float16));
     }
 
     std::vector<float> moments_;

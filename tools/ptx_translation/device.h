@@ -144,6 +144,12 @@ static inline uint16_t f16_of_f32(float x) {
     if (size < 0x38800000u) return (uint16_t)(sign | (bits_of_f32(f32_of(size) + 0.5f) - 0x3F000000u));
     return (uint16_t)(sign | (size + 0xFFFu + (size >> 13 & 1u) - 0x38000000u) >> 13);
 }
+static inline float f32_of_f16(uint16_t bits) {
+    const float sign = bits >> 15 ? -1.0f : 1.0f;
+    const int exponent = bits >> 10 & 31, mantissa = bits & 0x3FF;
+    if (exponent == 31) return mantissa ? f32_of(0x7FFFFFFFu) : sign * INFINITY;
+    return sign * ldexpf((float)(exponent ? mantissa | 0x400 : mantissa), (exponent ? exponent : 1) - 25);
+}
 static inline uint16_t bf16_of_f32(float x) {
     const uint32_t bits = bits_of_f32(x);
     if (x != x) return 0x7FFF;

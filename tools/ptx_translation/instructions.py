@@ -151,6 +151,7 @@ def _convert(t: Operands, modifiers: Sequence[str]) -> str:
     known = {
         (("rn",), "f32", "f64"): "canonical((float){})",
         ((), "f64", "f32"): "(double){}",
+        ((), "f32", "f16"): "f32_of_f16({})",
         (("rmi",), "f64", "f64"): "floor({})",
         (("rn",), "f16", "f32"): "f16_of_f32({})",
         (("rn",), "bf16", "f32"): "bf16_of_f32({})",

@@ -1,4 +1,4 @@
-// The 16-bit output types of perturb, and their rounding (nearest, ties to even) in integer arithmetic.
+// The 16-bit types of inputs and outputs, and their rounding (nearest, ties to even) in integer arithmetic.
 #pragma once
 
 #include <cstdint>
@@ -42,6 +42,22 @@ FASTES_CALLABLE inline std::uint16_t float16_bits(std::uint32_t x) {
         half = 0;
     }
     return static_cast<std::uint16_t>(sign | half);
+}
+
+// The bits of the float32 that is the same number.
+FASTES_CALLABLE inline std::uint32_t widened_bfloat16(std::uint16_t x) {
+    return std::uint32_t{x} << 16;
+}
+
+FASTES_CALLABLE inline std::uint32_t widened_float16(std::uint16_t x) {
+    const std::uint32_t sign = (x & 0x8000u) << 16, exponent = x >> 10 & 31u;
+    std::uint32_t mantissa = x & 0x03FFu;
+    if (exponent == 31) return sign | 0x7F800000u | (mantissa != 0 ? 0x00400000u : 0) | mantissa << 13;
+    if (exponent != 0) return sign | (exponent + 112) << 23 | mantissa << 13;
+    if (mantissa == 0) return sign;
+    std::uint32_t wide = 113;  // the exponent of 2^-14
+    for (; (mantissa & 0x0400u) == 0; mantissa <<= 1) --wide;
+    return sign | wide << 23 | (mantissa & 0x03FFu) << 13;
 }
 
 }  // namespace FASTES_ISA

@@ -49,6 +49,24 @@ struct LowRankMember {
     OutputType type;
 };
 
+// Elements of a column of A that low_rank_apply makes at a time; chains of a product with a column of B.
+inline constexpr std::size_t low_rank_tile = 2048, low_rank_chains = 1024, low_rank_padding = 16;
+
+// y[l] += scale_l sum_a (x[l] . B_a) A_a for some rows of x whose members have the same row of noise.
+struct LowRankInputs {
+    RowKey key;
+    std::size_t m, n, rank;
+    std::uint64_t first;  // element of the factors
+    const void* x;        // [count][n]
+    void* y;              // [count][m]
+    OutputType type;      // of both
+    std::size_t count;
+    std::size_t at, of_member;  // row l is of member (at + l) / of_member
+    const float* scales;        // of all members
+    float root;                 // 1 / sqrt(rank)
+    float* scratch;             // [max(n, rank low_rank_tile) + low_rank_padding + count rank]
+};
+
 struct KernelTable {
     const char* name;
     void (*row_keys)(const Address&, const std::uint32_t* rows, std::size_t count, RowKey* out);
@@ -70,6 +88,7 @@ struct KernelTable {
     void (*clipup_sums)(const float* gradient, const Span&, const ClipUpStep&);
     void (*low_rank_perturb)(const LowRankMember&);
     void (*low_rank_add)(const LowRankBlock&);
+    void (*low_rank_apply)(const Address&, const LowRankInputs&);
     // packed: shape's packed_floats() in all. One member each.
     void (*mlp_pack)(const MlpShape&, const float* theta, float* packed);
     void (*mlp_forward)(const MlpShape&, const float* packed, std::size_t rows, const float* x, float* out,

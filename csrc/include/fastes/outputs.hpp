@@ -61,5 +61,17 @@ struct PerturbRowEach {
     }
 };
 
+// y + scale u, rounded once.
+template <class T>
+struct AddScaled {
+    T* y;
+    float scale;
+
+    template <class V>
+    FASTES_CALLABLE void operator()(std::int64_t position, typename V::f32 u) const {
+        V::store(y + position, V::fma(V::set(scale), u, V::load(static_cast<const T*>(y) + position)));
+    }
+};
+
 }  // namespace FASTES_ISA
 }  // namespace fastes

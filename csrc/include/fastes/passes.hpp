@@ -42,4 +42,19 @@ void low_rank_perturb(const Address& address, const RowKey* keys, const float* s
 // out = sum_k weights[k] E_k: [m][n].
 void low_rank_sum(const Address& address, const WeightedRows& rows, const LowRank& shape, float* out);
 
+// Rows that a layer's inputs x [count][n] and outputs y [count][m] have, `of_member` neighbours for each member.
+struct LayerRows {
+    const void* x;
+    void* y;
+    OutputType type;  // of both
+    std::size_t count, of_member;
+};
+
+// y[l] += scales[k] E_k x[l], k = l / of_member. numbers: those of the members' rows, to see which neighbours share.
+void low_rank_apply(const Address& address, const std::uint32_t* numbers, const RowKey* keys, const float* scales,
+                    const LowRank& shape, const LayerRows& rows);
+
+// 1 / sqrt(rank), whatever the caller's rounding is.
+float root_scale(std::size_t rank);
+
 }  // namespace fastes

@@ -75,6 +75,10 @@ Plan low_rank_perturb(const Processor& processor, const Address& address, const 
 Plan low_rank_sum(const Processor& processor, const Address& address, const Weighted& rows, const LowRank& shape,
                   float* out);
 
+// Throws std::invalid_argument for more than a grid can have blocks for.
+Plan low_rank_apply(const Processor& processor, const Address& address, const Rows& members, const float* scales,
+                    const LowRank& shape, const LayerRows& rows);
+
 Plan environment_step(Dynamics dynamics, const EpisodeStep& step);
 
 Plan philox(const std::uint32_t* counters, std::uint64_t count, std::uint64_t key, int rounds, std::uint32_t* out);

@@ -15,6 +15,7 @@ from fastes.kernels.cuda_report import CudaReport, GpuState, cuda_report
 from fastes.kernels.environments import environment_step
 from fastes.kernels.gradient_steps import adam_apply, sgd_apply
 from fastes.kernels.low_rank import low_rank_factors, low_rank_perturb, low_rank_sum
+from fastes.kernels.low_rank_apply import low_rank_apply_
 from fastes.kernels.noise import KINDS, normal, perturb, philox4x32, weighted_sum, weighted_sums
 from fastes.kernels.optimizer_steps import adam_step, clipup_step, sgd_step
 from fastes.kernels.snes import snes_step
@@ -37,6 +38,7 @@ __all__ = [
     "digest",
     "environment_step",
     "info",
+    "low_rank_apply_",
     "low_rank_factors",
     "low_rank_perturb",
     "low_rank_sum",

@@ -22,7 +22,7 @@ STREAM = 4
 _NUMPY = np.empty(0, np.float32)
 
 
-def _matrix(shape: Sequence[int], rank: int) -> tuple[int, int]:
+def matrix_of(shape: Sequence[int], rank: int) -> tuple[int, int]:
     """(m, n) of a tensor that has factors of this rank. Raises ValueError and TypeError."""
     if not hasattr(rank, "__index__"):
         raise TypeError(f"rank must be an integer, not {type(rank).__name__}.")
@@ -60,7 +60,7 @@ def low_rank_factors(
     numbers = place.rows(rows)
     factors = []
     for offset, shape in tensors:
-        m, n = _matrix(shape, rank)
+        m, n = matrix_of(shape, rank)
         components = place.empty_like(anchor, (numbers.size, rank, m + n))
         if not hasattr(components, "swapaxes"):
             kind_name = type(components).__name__
@@ -96,7 +96,7 @@ def low_rank_perturb(
     """
     place, center = (CPU, theta) if type(theta) is np.ndarray else placed(theta, "theta")
     factors, numbers = place.small(scales, "scales"), place.rows(rows)
-    shape = (numbers.size, *_matrix(center.shape, rank))
+    shape = (numbers.size, *matrix_of(center.shape, rank))
     if out is None:
         out = place.empty_like(theta, shape)
     to, dtype = place.output(out, "out")
@@ -130,7 +130,7 @@ def low_rank_sum(
 
     Raises ValueError for shapes, ranges, contiguity and shared memory; TypeError for dtypes.
     """
-    shape = _matrix(shape, rank)
+    shape = matrix_of(shape, rank)
     if out is None:
         place = CPU if type(weights) is np.ndarray else place_of(weights, "weights")
         out = place.empty_like(weights, shape)

@@ -7,6 +7,7 @@
 #include "fastes/device/elements.hpp"
 #include "fastes/device/environments.hpp"
 #include "fastes/device/low_rank.hpp"
+#include "fastes/device/low_rank_apply.hpp"
 #include "fastes/device/probes.hpp"
 #include "fastes/device/sum.hpp"
 
@@ -22,7 +23,13 @@
     X(sgd_step_##kind, WeightedSum<Share, SgdOutput>)                       \
     X(adam_step_##kind, WeightedSum<Share, AdamOutput>)                     \
     X(clipup_gradient_##kind, WeightedSum<Share, GradientOutput>)           \
-    X(chunk_totals_##kind, ChunkTotals<Share>)
+    X(chunk_totals_##kind, ChunkTotals<Share>)                              \
+    X(low_rank_project_##kind##_float32, LowRankProject<Quad, float>)       \
+    X(low_rank_project_##kind##_float16, LowRankProject<Quad, float16>)     \
+    X(low_rank_project_##kind##_bfloat16, LowRankProject<Quad, bfloat16>)   \
+    X(low_rank_expand_##kind##_float32, LowRankExpand<Quad, float>)         \
+    X(low_rank_expand_##kind##_float16, LowRankExpand<Quad, float16>)       \
+    X(low_rank_expand_##kind##_bfloat16, LowRankExpand<Quad, bfloat16>)
 
 // Of kinds whose squares are not all 1.
 #define FASTES_DEVICE_KERNELS_OF_SQUARES(X, kind, Share)                       \

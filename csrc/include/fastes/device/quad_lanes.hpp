@@ -73,6 +73,20 @@ struct QuadLanes {
         return {{p[0], p[1], p[2], p[3]}};
 #endif
     }
+    template <class Half>
+    FASTES_CALLABLE static f32 load(const Half* p) {
+#if defined(__CUDA_ARCH__)
+        const uint2 v = *reinterpret_cast<const uint2*>(p);
+        const Half h[4] = {{static_cast<std::uint16_t>(v.x)},
+                           {static_cast<std::uint16_t>(v.x >> 16)},
+                           {static_cast<std::uint16_t>(v.y)},
+                           {static_cast<std::uint16_t>(v.y >> 16)}};
+#else
+        check_alignment(p, 8);
+        const Half* h = p;
+#endif
+        return {{ScalarLanes::load(h), ScalarLanes::load(h + 1), ScalarLanes::load(h + 2), ScalarLanes::load(h + 3)}};
+    }
     // To global memory. Compilers would make four stores of one through a pointer to float4.
     FASTES_CALLABLE static void store(float* p, f32 a) {
 #if defined(__CUDA_ARCH__)

@@ -5,6 +5,7 @@ Slow and short. Read it beside the specification: names and order are the same. 
 
 from __future__ import annotations
 
+from fastes.kernels.reference.inputs import low_rank_apply
 from fastes.kernels.reference.noise import BLOCK_ELEMENTS, LEVELS, direction, fma, normal, philox4x32, radius
 from fastes.kernels.reference.steps import adam_step, clipup_step, exponential, sgd_step, snes_step
 from fastes.kernels.reference.sums import (
@@ -24,6 +25,7 @@ __all__ = [
     "direction",
     "exponential",
     "fma",
+    "low_rank_apply",
     "low_rank_factors",
     "low_rank_perturb",
     "low_rank_sum",

@@ -32,16 +32,16 @@ def perturb(
     out = np.empty((np.size(rows), len(theta)), np.float32)
     # Whole steps of normal8, and the step's size into the scale.
     step = np.float32(1 / 32) if address.get("kind") == "normal8" else np.float32(1)
-    for i, (row, scale) in enumerate(_pairs(rows, scales)):
+    for i, (row, scale) in enumerate(pairs_of(rows, scales)):
         noise = normal(len(theta), row=row, **address) / step
         with np.errstate(all="ignore"):
             out[i] = fma(scale * step if sigma is None else scale * step * sigma, noise, theta)
-    return _rounded(out, dtype)
+    return rounded(out, dtype)
 
 
 def weighted_sum(weights: npt.ArrayLike, rows: npt.ArrayLike, dim: int, **address: Any) -> Float32Array:
     """Sum over k of weights [K] epsilon[rows], in chunks of 64: float32 [dim]."""
-    pairs = _pairs(rows, weights)
+    pairs = pairs_of(rows, weights)
     chunk_total = _chunk_of_signs if address.get("kind") == "rademacher" else _chain
     g = np.zeros(dim, np.float32)
     with np.errstate(all="ignore"):
@@ -54,7 +54,7 @@ def weighted_sums(
     weights: npt.ArrayLike, square_weights: npt.ArrayLike, rows: npt.ArrayLike, dim: int, **address: Any
 ) -> tuple[Float32Array, Float32Array]:
     """`weighted_sum`, and the sum over k of square_weights [K] (epsilon[rows]^2 - 1): float32 [dim] each."""
-    pairs = _pairs(rows, square_weights)
+    pairs = pairs_of(rows, square_weights)
     h = np.zeros(dim, np.float32)
     for chunk in range(0, 0 if address.get("kind") == "rademacher" else len(pairs), 64):
         t = np.zeros(dim, np.float32)
@@ -84,20 +84,20 @@ def low_rank_perturb(
 ) -> AnyArray:
     """Perturbed tensors: theta [m, n] + scales [K] A B^T / sqrt(rank), as `dtype` [K, m, n]."""
     out = np.empty((np.size(rows), *theta.shape), np.float32)
-    for i, (row, scale) in enumerate(_pairs(rows, scales)):
+    for i, (row, scale) in enumerate(pairs_of(rows, scales)):
         a, b = low_rank_factors(theta.shape, rank, row, **address)
         e = np.zeros(theta.shape, np.float32)
         for component in range(rank):
             e = fma(a[:, component, np.newaxis], b[:, component], e)
         out[i] = fma(scale * np.float32(1 / math.sqrt(rank)), e, theta)
-    return _rounded(out, dtype)
+    return rounded(out, dtype)
 
 
 def low_rank_sum(
     weights: npt.ArrayLike, rows: npt.ArrayLike, shape: tuple[int, int], rank: int, **address: Any
 ) -> Float32Array:
     """Sum over k of weights [K] A B^T / sqrt(rank), in chunks of 64 rows: float32 [m, n]."""
-    pairs = _pairs(rows, weights)
+    pairs = pairs_of(rows, weights)
     g = np.zeros(shape, np.float32)
     for chunk in range(0, len(pairs), 64):
         t = np.zeros(shape, np.float32)
@@ -132,13 +132,13 @@ def _chunk_of_signs(pairs: list[tuple[int, np.float32]], dim: int, **address: An
     return t
 
 
-def _pairs(rows: npt.ArrayLike, factors: npt.ArrayLike) -> list[tuple[int, np.float32]]:
+def pairs_of(rows: npt.ArrayLike, factors: npt.ArrayLike) -> list[tuple[int, np.float32]]:
     """Row numbers and their factors, in list order."""
     numbers = np.asarray(rows, np.uint32).tolist()
     return list(zip(numbers, np.asarray(factors, np.float32), strict=True))
 
 
-def _rounded(out: Float32Array, dtype: str) -> AnyArray:
+def rounded(out: Float32Array, dtype: str) -> AnyArray:
     """`out` in an output type: nearest, ties to even."""
     if dtype == "bfloat16":
         return _bfloat16_bits(out)

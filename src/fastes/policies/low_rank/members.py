@@ -25,6 +25,8 @@ from fastes.policies.flat import Policy
 
 _Key: TypeAlias = tuple[str, int, torch.device, torch.dtype]
 
+_FEW_ROWS = 32  # of a group
+
 
 class Members:
     """The perturbations of one unit after the other.
@@ -86,6 +88,19 @@ class Members:
 
         a, b = self._kept_or(made, ("factors", offset, weight.device, weight.dtype))
         return a, b
+
+    def applies(self, x: torch.Tensor) -> bool:
+        """Whether their noise is applied to rows as it is made, and factors are not. Of many rows with the same factors
+        two products take less time, and of float32 on the CPU about as much.
+        """
+        narrow = x.dtype in (torch.float16, torch.bfloat16)
+        return len(x) <= _FEW_ROWS * self.groups and (narrow or (x.is_cuda and x.dtype == torch.float32))
+
+    def apply_(self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor) -> None:
+        """Adds (s_k / sqrt(R)) A_k (B_k^T x) of the member of each row: x [rows, n], y [rows, m]."""
+        placed = self._on(x.device)
+        to: dict[str, Any] = {"rows": placed.all_rows, "scales": placed.scales, **self._at}
+        kernels.low_rank_apply_(x.contiguous(), y, self.rank, **to, offset=self._offsets[id(weight)])
 
     def values(self, parameter: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
         """Each member's own: [N, *shape]. For what is as small as a factor, or as a row of what it is applied to.

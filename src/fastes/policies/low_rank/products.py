@@ -33,7 +33,9 @@ def affine(
             y.add_(shared)
     else:
         y = functional.linear(flat, weight[part], shared)
-        if members.has(weight):
+        if members.has(weight) and len(weight) == y.shape[-1] and members.applies(flat):
+            members.apply_(flat, y, weight)
+        elif members.has(weight):
             a, b = members.factors(weight)
             corrected_(members, y, flat, a[..., part], b)
     return _with_bias_(members, y, bias, of_bias).view(*x.shape[:-1], y.shape[-1])
