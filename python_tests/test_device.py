@@ -7,14 +7,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import specimens
 import torch
 
 import fastes
-from fastes import device
+from fastes import config, device
 from fastes.errors import ConfigError
 from fastes.evaluator import Evaluator
+from fastes.executors.pool import _start_method
 from fastes.noise import Generation
-from fastes.policies import MLP, build
+from fastes.policies import MLP, Policy, build
 from fastes.policies.population import batched
 from fastes.run_directory import replay
 
@@ -83,6 +85,46 @@ def test_a_forward_on_a_gpu(path: str, gpu: str) -> None:
     np.testing.assert_allclose(there(observations), expected(observations), atol=1e-5)
     if path != "low_rank":
         assert there._stacked.thetas.cpu().numpy().tobytes() == unit.materialize().tobytes()
+
+
+def test_what_a_device_cannot_have() -> None:
+    low_rank = fastes.problems.Gym("CartPole-v1", forward="low_rank")
+    with pytest.raises(ConfigError, match=r"problem.forward = 'low_rank' is for .*: set algorithm.noise = 'low_rank'"):
+        fastes.train(low_rank, MLP(), executor="inline", generations=1, reporters=[])
+    with pytest.raises(ConfigError, match=r"start_method = 'fork' cannot be had with device = 'cuda': take 'auto'"):
+        _start_method("fork", "cuda")
+    assert _start_method("auto", "cuda") == "spawn"
+
+
+@pytest.mark.cuda
+def test_a_convolution_on_a_gpu(gpu: str) -> None:
+    """Products of float32, not of what is left of it at 10 bits."""
+    layers = torch.nn.Conv2d(4, 16, 5), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(16 * 64, 2)
+    policy = Policy(torch.nn.Sequential(*layers))
+    policy.device = torch.device(gpu)
+    with device.working_on(policy.device):
+        assert batched(policy, 4, 3, (4, 12, 12)).path == "vmap"
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("noise", ["normal", "low_rank"])
+@pytest.mark.parametrize("kind", ["torch_loss", "torch_env", "completions"])
+def test_whole_runs_on_a_gpu(kind: str, noise: str, gpu: str, tmp_path: Path) -> None:
+    forward = {"forward": "low_rank"} if noise == "low_rank" and kind != "completions" else {}
+    tables = {
+        "torch_loss": {"problem": {"data": "specimens:blobs", "batch_size": 16}, "policy": {"kind": "mlp"}},
+        "torch_env": {"problem": {"env": "CartPole-v1", "max_steps": 50}, "policy": {"kind": "mlp"}},
+        "completions": {
+            "problem": {"task": "tiny_language:Repeat", "max_new_tokens": 4},
+            "policy": {"kind": "tiny_language:Recomputes"},
+        },
+    }[kind]
+    tables["problem"] |= {"kind": kind} | forward
+    run = {"seed": 1, "generations": 2, "unit_size": 4, "device": gpu, "executor": {"kind": "inline"}}
+    algorithm = {"population": 8, "noise": noise}
+    result = specimens.run(run | tables | {"algorithm": algorithm, "output": {"dir": str(tmp_path / "run")}})
+    again = config.algorithm(config.read_tables(tmp_path / "run" / "config.toml"))
+    assert replay(tmp_path / "run" / "journal.bin", again, None, print).digest() == result.digest
 
 
 @pytest.mark.cuda

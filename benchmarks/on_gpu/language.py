@@ -25,7 +25,7 @@ from on_gpu.measuring import Case, Contender, Ratio, host_timer
 BILLION = Shape(members=1024, sequences=1, tokens=16, width=2048, layers=20, vocabulary=32_000)
 """D = 1.07 billion."""
 
-PLAIN, REGENERATED, KEPT = "plain inference", "low rank", "low rank, factors kept"
+PLAIN, LOW_RANK = "plain inference", "low rank"
 _OF_EFFECT = 0.3  # of what a perturbation does to a member's logits: what narrow arithmetic may make of it
 
 
@@ -33,8 +33,9 @@ def made(shape: Shape, dtype: torch.dtype) -> tuple[Policy, Generation, torch.Te
     """The module on the GPU, a unit around its weights, and ids [members * sequences, tokens]."""
     torch.manual_seed(0)
     with torch.device(arrays.DEVICE):
-        policy = Policy(Transformer(shape).to(dtype))
+        module = Transformer(shape).to(dtype)
         ids = torch.randint(shape.vocabulary, (shape.members * shape.sequences, shape.tokens))
+    policy = Policy(module)
     return policy, unit_of(policy, shape), ids
 
 
@@ -48,9 +49,8 @@ def forward(shape: Shape, dtype: torch.dtype = torch.bfloat16) -> Case:
             center = policy.module(ids[last]).float()
             policy.load_member_(unit, shape.members - 1)
             member = policy.module(ids[last]).float()
-        populations = {REGENERATED: LowRankPopulation(policy), KEPT: LowRankPopulation(policy, factor_bytes=1 << 36)}
-        for population in populations.values():
-            population.load_(unit)
+        population = LowRankPopulation(policy)
+        population.load_(unit)
 
         def contender(name: str, call: Callable[[torch.Tensor], torch.Tensor], expected: torch.Tensor) -> Contender:
             fields: dict[str, Any] = {"parameter_bytes": policy.dim * dtype.itemsize}
@@ -67,13 +67,9 @@ def forward(shape: Shape, dtype: torch.dtype = torch.bfloat16) -> Case:
             tokens = float(ids.numel())
             return Contender(name, work, check, tokens, "tokens", ours=name != PLAIN, fields=fields)
 
-        return [
-            contender(PLAIN, policy.module, center),
-            *(contender(name, population, member) for name, population in populations.items()),
-        ]
+        return [contender(PLAIN, policy.module, center), contender(LOW_RANK, population, member)]
 
-    ratios = [Ratio(REGENERATED, PLAIN), Ratio(KEPT, PLAIN)]
-    return Case(f"forward, {shape}, {str(dtype)[6:]}", make, ratios)
+    return Case(f"forward, {shape}, {str(dtype)[6:]}", make, [Ratio(LOW_RANK, PLAIN)])
 
 
 def update(shape: Shape, dtype: torch.dtype = torch.bfloat16) -> Case:

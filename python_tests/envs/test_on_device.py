@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -189,3 +190,46 @@ def test_draws_are_of_the_seed() -> None:
     assert not torch.equal(many[:4], uniform(torch.arange(4), 3))
     with pytest.raises(ValueError, match="count must be at least 1, not 0"):
         uniform(seeds, 0)
+
+
+class Line(PureTorchEpisodes):
+    """Steps to the right; what it gives is changed by the tests."""
+
+    observation_shape, outputs, longest = (1,), 1, 5
+    state: Any = staticmethod(lambda x: (x,))
+    rewards: Any = staticmethod(lambda x: x[:, 0])
+    ends: Any = staticmethod(lambda x: x[:, 0] > 3)
+
+    def first(self, seeds: torch.Tensor) -> Any:
+        x = torch.zeros(len(seeds), 1)
+        return self.state(x), x
+
+    def next(self, state: Any, outputs: torch.Tensor) -> Any:
+        x = state[0] + 1
+        return self.state(x), x, self.rewards(x), self.ends(x)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        (
+            {"state": lambda x: x},
+            TypeError,
+            r"first\(\) of Line gave a Tensor as state; .* a tuple of .* as \(x,\)",
+        ),
+        ({"state": lambda x: (x[0],)}, ValueError, r"first\(\) of Line gave a state of \[1\] rows; they must be 3"),
+        ({"observation_shape": (2,)}, ValueError, r"gave observations of \[3, 1\]; they must be \[3, 2\]"),
+        ({"rewards": lambda x: x}, ValueError, r"next\(\) of Line gave rewards of .* \[3, 1\]; they must be \[3\]"),
+        ({"ends": lambda x: x[:, 0]}, ValueError, r"gave ends of torch.float32 \[3\]; they must be bool \[3\]"),
+    ],
+)
+def test_what_is_no_episode_is_said(changes: dict[str, Any], error: type[Exception], says: str) -> None:
+    kind = type("Line", (Line,), {k: staticmethod(v) if callable(v) else v for k, v in changes.items()})
+    episodes = kind(3, torch.device("cpu"))
+
+    def play() -> None:
+        episodes.reset(np.zeros(3, np.uint32))
+        episodes.step(torch.zeros(3, 1))
+
+    with pytest.raises(error, match=says):
+        play()

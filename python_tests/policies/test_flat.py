@@ -242,3 +242,11 @@ def test_a_member_is_put_in_tensor_by_tensor() -> None:
             assert torch.equal(made[name], tensor), name
     policy.load_member_(unit.without([7]), 7)
     assert policy.module.f32.detach().numpy().tobytes() == theta[:2].tobytes()
+
+
+def test_theta_is_on_the_cpu_whatever_the_default_device() -> None:
+    module = nn.Linear(2, 3).to(torch.bfloat16)
+    with torch.device("meta"):
+        policy = Policy(module)
+    assert policy._flat.device.type == "cpu"
+    assert policy.tensors == [(0, 3, 2), (6, 3)]

@@ -28,6 +28,7 @@ from fastes.problems.losses import LOSSES
 from fastes.problems.pulse import IDLE, NOBODY
 from fastes.problems.torch_data import Batches, drawn_samples, opened
 from fastes.problems.torch_loss import Minus, TorchLoss
+from fastes.trainer import train
 
 SAMPLES, CLASSES = 40, 3
 
@@ -449,3 +450,35 @@ def test_it_learns() -> None:
     after: Any = evaluator.evaluate_center(state.theta, 1, 60, 1)
     assert np.asarray(getattr(before, "returns", before)).item() < 0.6
     assert np.asarray(getattr(after, "returns", after)).item() >= 0.95
+
+
+class Words(nn.Module):
+    """Classes of short texts."""
+
+    def __init__(self, action_size: int) -> None:
+        super().__init__()
+        self.ids, self.last = nn.Embedding(20, 16), nn.Linear(16, action_size)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.last(self.ids(tokens).mean(1))
+
+
+@pytest.mark.parametrize("noise", ["normal", "low_rank"])
+def test_inputs_that_are_ids(noise: str) -> None:
+    """An embedding looks them up; as numbers it could not."""
+    tokens = torch.randint(20, (60, 5), generator=torch.Generator().manual_seed(1), dtype=torch.int32)
+    targets = (tokens == 3).any(1).long()
+    forward = "low_rank" if noise == "low_rank" else "auto"
+    problem = TorchLoss((tokens, targets), batch_size=60, forward=forward, input_dtype="int64")
+    algorithm = OpenAIES(64, 0.1, Adam(lr=0.1), noise=noise)
+    result = train(problem, Words, algorithm, generations=30, seed=1, executor="inline", reporters=[])
+    assert result.evaluation_mean is not None
+    assert result.evaluation_mean > -0.2  # the cross entropy of the share of ones is 0.5
+
+
+def test_settings_that_do_not_go_together() -> None:
+    data = torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64)
+    with pytest.raises(ProblemError, match=r"problem.input_dtype must be 'float32' or 'int64', not 'int8'"):
+        TorchLoss(data, batch_size=2, input_dtype="int8")  # type: ignore[arg-type]
+    with pytest.raises(ProblemError, match=r"problem.forward = 'low_rank' is for a loss: an objective calls"):
+        TorchLoss(data, batch_size=2, objective=lambda module, batch: 0.0, forward="low_rank")

@@ -104,6 +104,8 @@ def _train(options: argparse.Namespace) -> int:
                 f"fastes train CONFIG.toml --resume {options.resume}."
             )
     tables = config.with_settings(config.read_tables(path), options.set)
+    if options.device is not None:
+        tables["device"] = options.device
     _set_executor(tables, options)
     tables = config.with_settings(tables, options.set)  # again, because another executor begins with its defaults
     tables.setdefault("output", {}).setdefault("dir", str(options.resume or f"runs/{path.stem}"))
@@ -262,6 +264,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value, such as algorithm.sigma=0.2"
     )
+    train.add_argument("--device", help="where members are evaluated: cpu, cuda or cuda:N (default cpu)")
     train.add_argument("--executor", metavar="KIND", help="where members are evaluated: inline, local, tcp, mpi or ray")
     train.add_argument("--listen", metavar="HOST:PORT", help="let workers on other machines evaluate; port 0 picks one")
     train.add_argument("--token-file", type=Path, metavar="FILE", help="their shared secret; made if it is missing")

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from fastes.conditions import Conditions
-from fastes.device import device_of
+from fastes.device import device_of, working_on
+from fastes.errors import PolicyError
 from fastes.messages import UnitResult
 from fastes.noise import Generation, environment_seeds, evaluation_seeds, member_seeds
 from fastes.one_thread import OneThread
@@ -62,7 +63,9 @@ class Evaluator:
 
         Gives what the user should know. Raises ProblemError or PolicyError.
         """
-        return self._opened().prepare(self.policy)
+        session = self._opened()
+        with working_on(self.policy.device):
+            return session.prepare(self.policy)
 
     def evaluate(
         self,
@@ -151,14 +154,19 @@ class Evaluator:
 
     def _opened(self) -> Session:
         if self._session is None:
-            self.policy.device = device_of(self.device, self.process)
+            device = device_of(self.device, self.process)
+            if device.type != "cpu" and any(one.device.type != "cpu" for one in self.policy.module.parameters()):
+                raise PolicyError(
+                    "the policy is on a GPU already: give it on the CPU, and each process puts a copy on its own."
+                )
+            self.policy.device = device
             self._session = self.problem.open()
         return self._session
 
     def _outcome(self, session: Session, unit: Generation, play: Play) -> Outcome:
         generator = torch.get_rng_state()  # the user's own, left as it was
         try:
-            with _ONE_THREAD():
+            with _ONE_THREAD(), working_on(self.policy.device):
                 return session.evaluate(self.policy, unit, play)
         finally:
             torch.set_rng_state(generator)

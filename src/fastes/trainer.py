@@ -132,6 +132,11 @@ class Trainer:
         self.algorithm.check(self.problem, evaluator.policy, interface)
         state, first = self._first(evaluator.policy, self.problem.conditions(interface, self.algorithm.members))
         evaluator.policy.low_rank = first.is_low_rank
+        if getattr(self.problem, "forward", "") == "low_rank" and not first.is_low_rank:
+            raise ConfigError(
+                "problem.forward = 'low_rank' is for perturbations of low rank around one centre: set algorithm.noise "
+                "= 'low_rank', or problem.forward = 'auto'."
+            )
         notes = evaluator.prepare()  # told once the reporters have started
         directory, progress = self._begin(state, notes.append)
         del state, first  # thetas of the start, which the run need not hold
@@ -171,9 +176,8 @@ class Trainer:
 
     def _first(self, policy: Policy, conditions: Conditions) -> tuple[State, Generation]:
         """The state before the first generation, and that. Raises ConfigError."""
-        tensors = [(entry.offset, *entry.shape) for entry in policy.layout.entries]
         try:
-            state = self.algorithm.init(policy.theta(), self.seed, conditions, tensors, parts_of(policy))
+            state = self.algorithm.init(policy.theta(), self.seed, conditions, policy.tensors, parts_of(policy))
             return state, self.algorithm.ask(state)
         except ValueError as error:  # such as noise of low rank for a policy without matrices
             raise ConfigError(str(error)) from error

@@ -39,7 +39,10 @@ class Watched:
     def __init__(self, problem: Problem, module: nn.Module, seeds: Sequence[int], render_mode: RenderMode) -> None:
         """See `watch`."""
         if not isinstance(problem, Gym):
-            raise ConfigError(f"a problem of kind {type(problem).__name__} has no episodes to look at.")
+            raise ConfigError(
+                f"only episodes of Gymnasium's environments can be looked at (problem.kind = 'gym'), not those of a "
+                f"{type(problem).__name__}."
+            )
         if render_mode == "human":
             _check_display()
         else:

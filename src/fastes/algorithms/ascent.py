@@ -61,6 +61,11 @@ def weights_of(setting: ShapingSetting, fitness: Float32Array, state: State) -> 
 def perturbation(state: State, noise: str, rank: int) -> Perturbation:
     """The noise of a state's parameters. Raises ValueError if low rank is wanted and no tensor has one."""
     made = Perturbation.named(noise, rank, state.tensors)
+    if noise == LOW_RANK and not state.tensors:
+        raise ValueError(
+            "algorithm.noise = 'low_rank' needs to know which tensors theta is made of: give "
+            "init(theta, seed, tensors=policy.tensors)."
+        )
     if noise == LOW_RANK and not made.matrices:
         raise ValueError(
             f"algorithm.noise = 'low_rank' with rank {rank} needs a policy with matrices of a shape (m, n) for which "

@@ -193,7 +193,8 @@ class Algorithm(ABC):
         parts: Sequence[int] = (),
     ) -> State:
         """State before the first generation. theta: float32 [D]; seed: 64 bits; conditions: of the first generation;
-        tensors: shapes in theta, which low-rank noise needs; parts: where the policies of several teams end in theta.
+        tensors: (offset, *shape) of each tensor in theta, as `Policy.tensors`, which low-rank noise needs; parts: where
+        the policies of several teams end in theta.
 
         Raises ValueError if theta is no vector of float32 or the seed does not fit.
         """

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from fastes.errors import ExecutorError, ProblemError
+from fastes.errors import ConfigError, ExecutorError, ProblemError
 from fastes.evaluator import Evaluator
 from fastes.executors.failure import Failure
 from fastes.executors.pool_process import Closable, Task, work
@@ -303,6 +303,8 @@ def _received(connection: Connection) -> UnitResult | Failure | None:
 
 
 def _start_method(wanted: StartMethod, device: str) -> str:
+    if wanted == "fork" and device != "cpu":
+        raise ConfigError(f"executor.start_method = 'fork' cannot be had with device = {device!r}: take 'auto'.")
     if wanted != "auto":
         return wanted
     torch = sys.modules.get("torch")

@@ -97,7 +97,7 @@ def empty_like(array: Array, shape: tuple[int, ...]) -> Array:
     if type(array) is not np.ndarray and is_torch(array):
         import torch
 
-        return torch.empty(shape, dtype=torch.float32)
+        return torch.empty(shape, dtype=torch.float32, device="cpu")
     return aligned_empty(shape) if math.prod(shape) >= _LARGE else np.empty(shape, _FLOAT32)
 
 

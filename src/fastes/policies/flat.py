@@ -86,7 +86,7 @@ class Policy:
                 "floating-point nn.Parameter with requires_grad=True."
             )
         self.layout = Layout(tuple(entries))
-        self._flat = torch.empty(offset, dtype=torch.float32)
+        self._flat = torch.empty(offset, dtype=torch.float32, device=CPU)
         self._copied: list[tuple[nn.Parameter, torch.Tensor]] = []  # those of other dtypes, with their part of theta
         for parameter, entry in zip(self._parameters, entries, strict=True):
             part = self._flat[entry.offset : entry.offset + entry.size].view(entry.shape)
@@ -101,6 +101,11 @@ class Policy:
     def dim(self) -> int:
         """D, the number of parameters."""
         return self.layout.dim
+
+    @property
+    def tensors(self) -> list[tuple[int, ...]]:
+        """(offset, *shape) of each tensor in theta, as `Algorithm.init` takes them."""
+        return [(entry.offset, *entry.shape) for entry in self.layout.entries]
 
     def theta(self) -> Float32Array:
         """A copy of the parameters now in the module: float32 [D]."""
@@ -131,7 +136,7 @@ class Policy:
 
     def placed(self) -> Policy:
         """The policy whose module is on `device`: itself, or a copy, made once."""
-        if self.device.type == "cpu":
+        if self.device.type == "cpu" or self._parameters[0].device == self.device:
             return self
         if self._placed is None or self._placed.device != self.device:
             self._placed = Policy(copy.deepcopy(self.module).to(self.device))

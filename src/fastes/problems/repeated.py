@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -21,6 +22,7 @@ class Repeated:
         self._captures = capture and device.type == "cuda"
         self._ready = False
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._aside: Any = None  # the stream of warm-up and capture
 
     def __call__(self) -> None:
         """Does the work once, on the current stream. Warns once if it cannot be captured."""
@@ -68,6 +70,7 @@ class Repeated:
             return None
         return graph
 
-    def _stream(self) -> torch.cuda.Stream:
-        made: torch.cuda.Stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        return made
+    def _stream(self) -> Any:
+        if self._aside is None:
+            self._aside = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        return self._aside

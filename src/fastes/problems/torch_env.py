@@ -132,12 +132,26 @@ class TorchEnvSession(Session):
         """See `Session.prepare`: chooses the path of the policy's forward."""
         if self._problem.forward == "auto":
             policy.path = batched(policy, 2, self._problem.episodes, self.interface.observation_shape).path
+        remarks = []
+        if not self._repeats():
+            remarks.append(
+                f"{self._problem.subject} begins another episode when it is reset with the same seed, so results "
+                "depend on what was played before: draw by fastes.envs.on_device.uniform."
+            )
         if policy.device.type == "cuda" and _has_state(policy):
-            return [
+            remarks.append(
                 f"the policy {type(policy.module).__name__} has a state or buffers, so its steps are no CUDA graph: "
                 "every kernel is launched by itself."
-            ]
-        return []
+            )
+        return remarks
+
+    def _repeats(self) -> bool:
+        """Whether a seed begins the same episode again."""
+        episodes, seeds, first = self._problem.made(2, torch.device("cpu")), np.arange(2, dtype=np.uint32), []
+        for _ in range(2):
+            episodes.reset(seeds)
+            first.append(episodes.observations.clone())
+        return torch.equal(*first)
 
     def close(self) -> None:
         """Gives the tensors and graphs back."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from fastes.problems.base import Outcome, Play, Problem, Session
 from fastes.problems.losses import LOSSES, OF_CLASSES
 from fastes.problems.pulse import IDLE, NOBODY, Pulse
 from fastes.problems.torch_data import Batches, Data, opened, portable
-from fastes.types import Float64Array, UInt32Array
+from fastes.types import AnyArray, Float64Array, UInt32Array
 
 BatchLoss = Callable[[torch.Tensor, torch.Tensor], Any]
 """outputs float32 [B, *outputs] and targets [B, *targets] of one member to a number, lower is better."""
@@ -32,6 +33,9 @@ BatchLoss = Callable[[torch.Tensor, torch.Tensor], Any]
 Objective: TypeAlias = Callable[[nn.Module, Any], Any]
 """A member as a module, and a batch, to a number, lower is better."""
 
+InputDtype: TypeAlias = Literal["float32", "int64"]
+
+_TRIED = 12  # samples that a forward is tried on
 _CHUNK_ELEMENTS = 2**24  # of inputs in one forward, 64 MiB
 
 
@@ -65,7 +69,8 @@ class TorchLoss(Problem):
     outputs: numbers that the policy must give, 0 for as many as the targets ask for; common_seeds: all members of a
     generation face the same batch (common random numbers), else each its own; chunk_size: samples of a batch that a
     unit's members are called on at once, 0 for as many as make 64 MiB of inputs; forward: how a unit's policies are
-    evaluated, one of `policies.population.PATHS`, or "auto".
+    evaluated, one of `policies.population.PATHS`, or "auto"; input_dtype: of what policies see, "int64" for the ids of
+    an nn.Embedding.
 
     Memory of a process: the parameters of a unit, U x D float32; the data; a batch; and U x chunk_size times what the
     module holds of one sample. An objective is called member after member and needs the parameters of one.
@@ -81,6 +86,7 @@ class TorchLoss(Problem):
     common_seeds: bool = True
     chunk_size: int = 0
     forward: str = "auto"
+    input_dtype: InputDtype = "float32"
 
     def __post_init__(self) -> None:
         """Checks the settings. Raises ProblemError."""
@@ -98,6 +104,13 @@ class TorchLoss(Problem):
             if isinstance(value, str) and value not in LOSSES and ":" not in value:
                 known = ", ".join(LOSSES)
                 raise ProblemError(f"problem.{name} must be one of {known}, or 'module:callable', not {value!r}.")
+        if self.input_dtype not in get_args(InputDtype):
+            raise ProblemError(f"problem.input_dtype must be 'float32' or 'int64', not {self.input_dtype!r}.")
+        if self.objective is not None and self.forward != "auto":
+            raise ProblemError(
+                f"problem.forward = {self.forward!r} is for a loss: an objective calls the module itself, one member "
+                "after another. Leave it at 'auto'."
+            )
         if self.forward != "auto" and self.forward not in PATHS:
             raise ProblemError(f"problem.forward must be 'auto' or one of {', '.join(PATHS)}, not {self.forward!r}.")
 
@@ -161,7 +174,7 @@ class LossSession(Session):
         """See `Session.prepare`: chooses the path of the policy's forward."""
         if self._problem.forward == "auto":
             inputs, _ = _pair(self._batches.first())
-            policy.path = batched(policy, 2, 1, tuple(inputs.shape[1:])).path
+            policy.path = batched(policy, 2, 1, tuple(inputs.shape[1:]), examples=self._examples()).path
         return []
 
     def evaluate(self, policy: Policy, unit: Generation, play: Play) -> Outcome:
@@ -200,8 +213,17 @@ class LossSession(Session):
         found = self._forwards.get((members, rows))
         if found is None:
             path = policy.path if self._problem.forward == "auto" else self._problem.forward
-            found = self._forwards[members, rows] = batched(policy, members, rows, shape, path)
+            examples = self._examples()
+            found = self._forwards[members, rows] = batched(policy, members, rows, shape, path, examples)
         return found
+
+    def _examples(self) -> AnyArray | None:
+        """Of inputs that are ids."""
+        if self._problem.input_dtype == "float32":
+            return None
+        samples = np.arange(min(_TRIED, self._batches.source.size))
+        examples: AnyArray = _pair(self._batches.source.batch(samples))[0].long().numpy()
+        return examples
 
     def _losses(
         self,
@@ -218,7 +240,8 @@ class LossSession(Session):
             stop = min(start + rows, count)
             samples = torch.arange(start, start + rows, device=forward.device).clamp(max=count - 1)
             forward.reset_()
-            outputs = forward.step(_stacked([inputs[samples] for inputs, _ in pairs], which))
+            dtype = getattr(torch, self._problem.input_dtype)
+            outputs = forward.step(_stacked([inputs[samples] for inputs, _ in pairs], which, dtype))
             outputs = outputs[:, : stop - start].to(torch.float32, copy=True)  # it may be a view of a state
             if self._named is not None:
                 targets = torch.stack([pairs[pair][1][start:stop] for pair in which])
@@ -250,6 +273,7 @@ class ObjectiveSession(Session):
         """See `Session.evaluate`."""
         seeds = play.seeds if self._batches is None else _seeds(play.seeds, self._batches)
         returns = np.full(seeds.shape, math.nan)
+        placed = policy.placed()
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             for episode in range(seeds.shape[1]):
                 given = {} if self._batches is None else self._batches.of(seeds[:, episode].tolist())
@@ -257,10 +281,14 @@ class ObjectiveSession(Session):
                     if i in play.left_out:
                         continue
                     play.pulse(i)
-                    policy.load_member_(unit, i)
+                    placed.load_member_(unit, i)
                     torch.manual_seed(int(play.draws[i]))
-                    batch = mapped(given[seed], _own) if given else torch.Generator().manual_seed(seed)
-                    returns[i, episode] = -_number("objective", unit, i, self._objective, policy.module, batch)
+                    batch = (
+                        mapped(given[seed], partial(_own, placed.device))
+                        if given
+                        else torch.Generator().manual_seed(seed)
+                    )
+                    returns[i, episode] = -_number("objective", unit, i, self._objective, placed.module, batch)
         return _outcome(returns, play, seeds.shape[1] * (1 if self._batches is None else self._batches.count))
 
 
@@ -280,11 +308,11 @@ def _on(device: torch.device, pair: tuple[torch.Tensor, torch.Tensor]) -> tuple[
     return pair[0].to(device), pair[1].to(device)
 
 
-def _stacked(inputs: list[torch.Tensor], which: list[int]) -> torch.Tensor:
-    """Inputs of each member: float32 [U, rows, ...], in new memory: a product may be summed in another order where that
-    is not aligned.
+def _stacked(inputs: list[torch.Tensor], which: list[int], dtype: torch.dtype) -> torch.Tensor:
+    """Inputs of each member: [U, rows, ...], in new memory: a product may be summed in another order where that is not
+    aligned.
     """
-    stacked = torch.empty((len(which), *inputs[0].shape), device=inputs[0].device)
+    stacked = torch.empty((len(which), *inputs[0].shape), dtype=dtype, device=inputs[0].device)
     if len(inputs) == 1:
         stacked.copy_(inputs[0])
     else:
@@ -325,5 +353,5 @@ def _pair(batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
     return batch[0], batch[1]
 
 
-def _own(leaf: Any) -> Any:
-    return leaf.clone() if isinstance(leaf, torch.Tensor) else leaf
+def _own(device: torch.device, leaf: Any) -> Any:
+    return leaf.to(device, copy=True) if isinstance(leaf, torch.Tensor) else leaf

@@ -76,6 +76,8 @@ class RayExecutor(Executor):
 
     def start(self, evaluator: Evaluator, plan: Plan | None = None) -> None:
         """See `Executor`."""
+        if evaluator.device.startswith("cuda:"):
+            raise ConfigError("executor ray gives each actor a GPU of its own: take device = 'cuda'.")
         self._evaluator = evaluator
         self._cluster = cluster = Cluster(self._settings.address, self._settings.workers, evaluator.device)
         try:

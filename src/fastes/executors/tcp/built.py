@@ -52,8 +52,8 @@ def probe(evaluator: Evaluator, algorithm: Algorithm) -> Generation:
     noise that the algorithm's settings name, which some forwards are made for.
     """
     count = min(evaluator.unit_size, algorithm.members)
-    tensors = [(entry.offset, *entry.shape) for entry in evaluator.policy.layout.entries]
-    noise = Perturbation.named(getattr(algorithm, "noise", "normal"), getattr(algorithm, "rank", 1), tensors)
+    named = getattr(algorithm, "noise", "normal"), getattr(algorithm, "rank", 1)
+    noise = Perturbation.named(*named, evaluator.policy.tensors)
     theta = np.float32(0.1) * kernels.normal(evaluator.policy.dim, seed=_PROBE_SEED)
     rows, scales = np.arange(count, dtype=np.uint32), np.full(count, 0.1, np.float32)
     return Generation(_PROBE_SEED, 0, theta, rows, scales, noise, conditions=Conditions(step_limit=_PROBE_STEPS))

@@ -41,8 +41,9 @@ class LowRankPopulation:
         self._forwards = forwards(self._policy, self._members)
         self._loaded = self._watched = self._inside = False
 
-    def load_(self, unit: Generation) -> None:
-        """Takes the addresses of members, and puts what they are around into the module.
+    def load_(self, unit: Generation, *, center: bool = True) -> None:
+        """Takes the addresses of members, and puts what they are around into the module, unless `center` is false since
+        it is there.
 
         Raises PolicyError for members that are no low-rank perturbations of one centre, ValueError within `applied`
         and for a theta of another length.
@@ -52,7 +53,10 @@ class LowRankPopulation:
         if unit.theta.shape[-1] != self._policy.dim:
             raise ValueError(f"theta must have {self._policy.dim} elements, as the module, not {unit.theta.shape[-1]}.")
         self._members.load_(unit)
-        self._policy.load_(unit.theta if isinstance(unit.theta, np.ndarray) else unit.theta.cpu().numpy())
+        if center:
+            self._policy.load_(unit.theta if isinstance(unit.theta, np.ndarray) else unit.theta.cpu().numpy())
+        else:
+            self._policy.reset_()
         self._loaded = True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -42,7 +42,8 @@ class Traits:
 class Task:
     """What has to be evaluated: members and batch, the episodes that each plays side by side, are fixed sizes.
 
-    device: where, and where the policy's module is unless it is the CPU.
+    device: where, and where the policy's module is unless it is the CPU; examples: observations to try it on, int64
+    [n, *observation_shape], None for drawn ones, which are float32.
     """
 
     policy: Policy
@@ -51,6 +52,7 @@ class Task:
     observation_shape: tuple[int, ...]
     traits: Traits = Traits()
     device: torch.device = CPU
+    examples: AnyArray | None = None
 
 
 class Forward(ABC):
@@ -151,7 +153,8 @@ class Forward(ABC):
         with one_thread(), torch.inference_mode():
             # Into memory of torch's own: aligned to 64 bytes, because a product may be summed in another order where it
             # is not; and new at every step, because a module may keep what it sees as its state.
-            given = torch.empty(self._shape)
+            dtype = torch.int64 if observations.dtype == np.int64 else torch.float32
+            given = torch.empty(self._shape, dtype=dtype, device=CPU)
             np.copyto(given.numpy(), observations)
             outputs = self._forward(given.to(self.device))
         return np.array(outputs.float().cpu().numpy())  # a copy: outputs may be a view of the state

@@ -22,7 +22,7 @@ from fastes.policies.population.native import Native
 from fastes.policies.population.one_by_one import OneByOne, OneByOneTogether
 from fastes.policies.population.traits import seen_traits
 from fastes.policies.population.vmap import Vmap, VmapTogether
-from fastes.types import Float32Array
+from fastes.types import AnyArray, Float32Array
 
 PATHS: dict[str, tuple[Callable[[Task], Forward], ...]] = {
     "native": (Native,),
@@ -43,7 +43,12 @@ _warned: set[type[nn.Module]] = set()
 
 
 def batched(
-    policy: Policy, members: int, batch: int, observation_shape: tuple[int, ...], path: str = "auto"
+    policy: Policy,
+    members: int,
+    batch: int,
+    observation_shape: tuple[int, ...],
+    path: str = "auto",
+    examples: AnyArray | None = None,
 ) -> Forward:
     """One forward for members x batch episodes of a policy.
 
@@ -52,7 +57,8 @@ def batched(
     The choice depends on the module alone, but where arithmetic differs between machines so may a verdict at the edge
     of the tolerance: who has to be sure takes the `path` that one process found and names it to the others.
 
-    It evaluates where `policy.device` says, and is compared with the module on the CPU.
+    It evaluates where `policy.device` says, and is compared with the module on the CPU. examples: int64
+    [n, *observation_shape], to try it on instead of drawn numbers, where observations are ids.
 
     Warns once for each type of module that goes member after member. Raises PolicyError if path is unknown or cannot
     evaluate the module, if forward gives no tensor with the batch in front, or if the module keeps a state of its own.
@@ -61,11 +67,11 @@ def batched(
         raise PolicyError(f"the path of a batched policy must be 'auto' or one of {', '.join(PATHS)}, not {path!r}.")
     if members < 1 or batch < 1:
         raise ValueError(f"members and batch must be at least 1, not {members} and {batch}.")
-    task = Task(policy, members, batch, tuple(observation_shape))
+    task = Task(policy, members, batch, tuple(observation_shape), examples=examples)
     kind = type(policy.module)
     order = _order(policy) if path == "auto" else [path]
     try:
-        example = next(drawn_observations(task.observation_shape))[0, 0]
+        example = next(_observations(task))[0, 0]
         unit = drawn_unit(policy)
         task = replace(task, traits=seen_traits(policy, unit, example))
         known = _Known(task, order[0], unit)
@@ -73,7 +79,7 @@ def batched(
         raise
     except Exception as error:
         # It may be drawn observations that it cannot take: then as it is defined, and nothing is assumed of it.
-        why = f"called on drawn numbers it raised {_told(error)}"
+        why = f"called on {'drawn numbers' if examples is None else 'samples'} it raised {_told(error)}"
         if path not in ("auto", OneByOne.path):
             raise PolicyError(f"the policy {kind.__name__} cannot be evaluated by {path}: {why}.") from error
         if policy.device.type != "cpu":
@@ -94,7 +100,8 @@ def batched(
             if not why:
                 return _taken(form, there, refused, path)
         refused.append(f"{name}: {why}")
-    raise PolicyError(f"the policy {kind.__name__} cannot be evaluated by {'; '.join(refused)}. Use 'auto'.")
+    price = ", which makes each member's parameters" if path == LowRank.path else ""
+    raise PolicyError(f"the policy {kind.__name__} cannot be evaluated by {'; '.join(refused)}. Use 'auto'{price}.")
 
 
 def _order(policy: Policy) -> list[str]:
@@ -116,8 +123,7 @@ class _Known:
         if path != LowRank.path:
             self.outputs = _trial(OneByOne, task, unit)
         else:
-            tensors = [(entry.offset, *entry.shape) for entry in task.policy.layout.entries]
-            noise = Perturbation.named(LOW_RANK, 1, tensors)
+            noise = Perturbation.named(LOW_RANK, 1, task.policy.tensors)
             # Small beside weights as they are drawn, or a deep module would make much of a rounding.
             widest = max((n for _, _, n in noise.matrices), default=1)
             self.unit = replace(unit, noise=noise, scales=unit.scales / np.float32(math.sqrt(widest)))
@@ -184,7 +190,7 @@ def _trial(form: Callable[[Task], Forward], task: Task, unit: Generation) -> lis
     forward = form(replace(task, members=2, batch=2))
     forward.load_unit_(unit, np.arange(2, dtype=np.uint32))
     outputs = []
-    for observations in drawn_observations(task.observation_shape):
+    for observations in _observations(task):
         outputs.append(forward(observations))
         forward.reset_(_FINISHED)
     return outputs
@@ -193,7 +199,7 @@ def _trial(form: Callable[[Task], Forward], task: Task, unit: Generation) -> lis
 def _member_by_member(task: Task, unit: Generation) -> list[Float32Array]:
     """The same of a module without a state, of which never more than one member is made."""
     policy = task.policy
-    steps = list(drawn_observations(task.observation_shape))
+    steps = list(_observations(task))
     outputs: list[list[torch.Tensor]] = [[] for _ in steps]
     try:
         with one_thread(), torch.inference_mode():
@@ -212,6 +218,16 @@ def drawn_unit(policy: Policy) -> Generation:
     """Two members around the parameters that the policy has."""
     rows, noise = np.arange(2, dtype=np.uint32), Perturbation(stream=Stream.OBSERVATION_SAMPLING)
     return Generation(0, 0, policy.theta(), rows, np.full(2, 0.1, np.float32), noise)
+
+
+def _observations(task: Task) -> Iterator[AnyArray]:
+    """Of two members and two episodes, for each step."""
+    if task.examples is None:
+        yield from drawn_observations(task.observation_shape)
+        return
+    for step in range(_STEPS):
+        places = np.arange(4 * step, 4 * step + 4) % len(task.examples)
+        yield task.examples[places].reshape(2, 2, *task.observation_shape)
 
 
 def drawn_observations(shape: tuple[int, ...]) -> Iterator[Float32Array]:

@@ -42,6 +42,11 @@ class _Loop(Forward):
         """Those of each member, and zeros for members that are padding."""
         return torch.stack([*outputs, *[torch.zeros_like(outputs[0])] * (self.members - len(outputs))])
 
+    def _begun(self) -> Any:
+        """The module's initial state, where it is evaluated."""
+        state = self._module.initial_state()  # type: ignore[operator]
+        return mapped(state, lambda leaf: leaf.to(self.device) if isinstance(leaf, torch.Tensor) else leaf)
+
     def _put(self, member: int) -> None:
         for parameter, views in self._loads:
             parameter.data = views[member]
@@ -70,7 +75,7 @@ class OneByOneTogether(_Loop):
             with self._borrowed():
                 for member in range(self._count):
                     self._put(member)
-                    self._states.append(self._module.initial_state())  # type: ignore[operator]
+                    self._states.append(self._begun())
 
     def _forward(self, observations: torch.Tensor) -> torch.Tensor:
         outputs = []
@@ -137,7 +142,7 @@ class OneByOne(_Loop):
         if self._traits.random:
             self._draw_from(member, row)
         if state is None:
-            hidden = self._module.initial_state() if self._traits.stateful else None  # type: ignore[operator]
+            hidden = self._begun() if self._traits.stateful else None
             state = ([start.clone() for _, _, start in self._places], mapped(hidden, _kept))
         buffers, hidden = state
         for (held, leaf, _), buffer in zip(self._places, buffers, strict=True):

@@ -50,7 +50,7 @@ class _Vectorised(Forward):
             tensors, rest = taken_apart(functional_call(_Start(self._module), named, ()))
             return tensors
 
-        return vmap(start)(self._stacked.tensors), rest
+        return [tensor.to(self.device) for tensor in vmap(start)(self._stacked.tensors)], rest
 
 
 class VmapTogether(_Vectorised):
@@ -107,7 +107,7 @@ class Vmap(_Vectorised):
         self._stateful = task.traits.stateful
         own = dict(self._module.named_buffers())
         self._buffers = {name: own[name].detach().clone() for name in task.traits.written}
-        self._fresh = torch.ones((task.members, task.batch), dtype=torch.bool, device=task.device)
+        self._fresh = np.ones((task.members, task.batch), np.bool_)  # on the host, who decides by it
         self._start: tuple[Tensors, Tree] = ([], None)
         self._now: tuple[Tensors, Tree] | None = None
 
@@ -121,32 +121,33 @@ class Vmap(_Vectorised):
             tensors, rest = taken_apart((self._buffers, hidden))
             return tensors
 
-        tensors = vmap(start)(self._stacked.tensors)
+        tensors = [tensor.to(self.device) for tensor in vmap(start)(self._stacked.tensors)]
         rows = (tensor.unsqueeze(1).expand(-1, self.batch, *tensor.shape[1:]) for tensor in tensors)
         self._start = ([tensor.contiguous() for tensor in rows], rest)
         self._now = None
 
     def _reset_(self, finished: npt.NDArray[np.bool_]) -> None:
-        self._fresh |= torch.from_numpy(finished.copy()).to(self.device)
+        self._fresh |= finished
 
     def _vectorised(self, observations: torch.Tensor) -> torch.Tensor:
         fresh, now = self._fresh, self._now
         beginning = [tensor.clone() for tensor in self._start[0]], self._start[1]  # a module may write into its buffers
-        if now is None or bool(fresh.all()):
+        mask = torch.from_numpy(fresh.copy()).to(self.device)
+        if now is None or fresh.all():
             output, state = self._step(beginning, observations)
         elif not fresh.any():
             output, state = self._step(now, observations)
         elif now[1] == beginning[1]:
-            output, state = self._step((_chosen(fresh, beginning[0], now[0]), now[1]), observations)
+            output, state = self._step((_chosen(mask, beginning[0], now[0]), now[1]), observations)
         else:
             first, begun = self._step(beginning, observations)
             later, state = self._step(now, observations)
             _same(begun[1], state[1])
-            output = _chosen(fresh, [first], [later])[0]
-            state = (_chosen(fresh, begun[0], state[0]), state[1])
+            output = _chosen(mask, [first], [later])[0]
+            state = (_chosen(mask, begun[0], state[0]), state[1])
         if now is not None:
             _same(now[1], state[1])
-        self._now, self._fresh = state, torch.zeros_like(fresh)
+        self._now, self._fresh = state, np.zeros_like(fresh)
         return output
 
     def _step(

@@ -47,7 +47,8 @@ class Greedy:
             stateful = callable(getattr(module, "initial_state", None))
             if not stateful and callable(getattr(module, "generate", None)):
                 return self._generated(module, prompts, device)
-            return self._decoded(_Cached(module, len(prompts)) if stateful else _Recomputed(module), prompts, device)
+            model = _Cached(module, len(prompts), device) if stateful else _Recomputed(module)
+            return self._decoded(model, prompts, device)
 
     def _decoded(self, model: Any, prompts: _Prompts, device: torch.device) -> list[list[int]]:
         lengths = [len(prompt) for prompt in prompts]
@@ -85,6 +86,8 @@ class Greedy:
             attention_mask=torch.tensor(mask, device=device),
             max_new_tokens=self.most,
             do_sample=False,
+            num_beams=1,
+            repetition_penalty=1.0,
             pad_token_id=pad,
             eos_token_id=self.end,
         )
@@ -122,9 +125,9 @@ class _Recomputed:
 class _Cached:
     """A model with a state, which is given each token once."""
 
-    def __init__(self, module: Any, rows: int) -> None:
+    def __init__(self, module: Any, rows: int, device: torch.device) -> None:
         self._module, self._seen = module, 0
-        self._state = mapped(module.initial_state(), lambda leaf: _for_all(leaf, rows))
+        self._state = mapped(module.initial_state(), lambda leaf: _for_all(leaf, rows, device))
 
     def __call__(self, tokens: torch.Tensor) -> Any:
         """The same; tokens: all of them, not only new ones."""
@@ -144,5 +147,5 @@ def _last(told: Any) -> Any:
     return logits[:, -1] if isinstance(logits, torch.Tensor) and logits.dim() == 3 else logits
 
 
-def _for_all(leaf: Any, rows: int) -> Any:
-    return leaf.expand(rows, *leaf.shape[1:]) if isinstance(leaf, torch.Tensor) else leaf
+def _for_all(leaf: Any, rows: int, device: torch.device) -> Any:
+    return leaf.to(device).expand(rows, *leaf.shape[1:]) if isinstance(leaf, torch.Tensor) else leaf

@@ -93,7 +93,7 @@ class CompletionsSession(Session):
             part = unit.part(first, min(first + each, len(unit)))
             rows = [prompt for asked in prompts[first : first + each] for prompt in asked]
             with _told(part):
-                self._population.load_(part)
+                self._population.load_(part, center=first == 0)
                 with self._population.applied():
                     completions = self._greedy(policy.module, rows, policy.device)
             answered = iter(completions)

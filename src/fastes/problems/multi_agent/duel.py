@@ -134,10 +134,17 @@ class DuelSession(LockStepSession):
 
     def __init__(self, problem: Duel) -> None:
         """Opens the environment. Raises ProblemError."""
+        if problem.forward == "low_rank":
+            raise ProblemError("a duel makes the parameters of both sides: take problem.forward = 'auto'.")
         super().__init__(problem)
         self._side = problem.side()
         self.interface = self._side.interface
         self._sides: dict[tuple[int, int], Sides] = {}
+
+    def prepare(self, policy: Policy) -> list[str]:
+        """See `Session.prepare`."""
+        policy.low_rank = False  # both sides' parameters are made, whatever their noise
+        return super().prepare(policy)
 
     def evaluate(self, policy: Policy, unit: Generation, play: Play) -> Outcome:
         """See `Session.evaluate`."""
