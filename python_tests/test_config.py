@@ -65,7 +65,7 @@ def test_resolved_twice_is_resolved_once(tables: Tables) -> None:
     assert config.trainer(resolved).config() == resolved
 
 
-REQUIRED = {"torch_loss": {"data": "specimens:blobs"}}
+REQUIRED = {"torch_loss": {"data": "specimens:blobs"}, "completions": {"task": "tiny_language:Repeat"}}
 
 
 def test_every_setting_of_every_kind_can_be_written() -> None:
