@@ -28,7 +28,6 @@ from ptx_translation.parse import PtxError, parsed
 
 ROOT = Path(__file__).parents[1]
 TEMPLATES = Path(__file__).parent / "ptx_translation"
-C_FLAGS = ["-std=c++17", "-O3", "--fmad=false", f"-I{ROOT}/csrc/include", f"-I{ROOT}/csrc", "-ptx"]
 C_FLAGS = ["-std=c11", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"]
 C_FLAGS += ["-ffp-contract=off", "-fno-fast-math", "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing"]
 # Registers that are set and never read, labels that only fell through.
