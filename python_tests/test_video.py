@@ -178,7 +178,7 @@ def narrow(observation_size: int) -> nn.Module:
         (Gym(Painted, env_args={"broken": "step"}), MLP(), ProblemError, ["ZeroDivisionError", "no mass"]),
         (Gym(Painted, env_args={"broken": "render"}), MLP(), ProblemError, ["rendered a NoneType"]),
         (PAINTED, narrow, PolicyError, ["(1, 3)", "(1, 2)"]),
-        (Function("sphere", dim=3), MLP(), ConfigError, ["Function has no episodes"]),
+        (Function("sphere", dim=3), MLP(), ConfigError, ["only episodes of Gymnasium", "not those of a Function"]),
     ],
 )
 def test_messages(problem: Any, spec: Any, kind: type[FastesError], words: list[str]) -> None:
