@@ -71,7 +71,6 @@ class Transformer(nn.Module):
 
 def unit_of(policy: Policy, case: Shape) -> Generation:
     """N members, mirrored."""
-    tensors = [(entry.offset, *entry.shape) for entry in policy.layout.entries]
     scales = mirrored_signs(case.members) * np.float32(SIGMA)
-    noise = Perturbation.named("low_rank", case.rank, tensors)
+    noise = Perturbation.named("low_rank", case.rank, policy.tensors)
     return Generation(1, 0, policy.theta(), mirrored_rows(case.members), scales, noise)

@@ -72,7 +72,7 @@ def test_who_stands_in_decides_for_every_device() -> None:
 @pytest.mark.parametrize("path", ["baddbmm", "vmap", "low_rank"])
 def test_a_forward_on_a_gpu(path: str, gpu: str) -> None:
     policy = build(MLP(hidden=(64, 64)), CARTPOLE.interface(), 1)
-    noise = fastes.noise.Perturbation.named("low_rank", 1, [(e.offset, *e.shape) for e in policy.layout.entries])
+    noise = fastes.noise.Perturbation.named("low_rank", 1, policy.tensors)
     rows, scales = np.arange(8, dtype=np.uint32) // 2, np.tile(np.array([0.1, -0.1], np.float32), 4)
     unit = Generation(3, 5, policy.theta(), rows, scales, noise)
     expected = batched(policy, 8, 3, (4,), path)

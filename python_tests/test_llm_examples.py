@@ -170,9 +170,10 @@ def test_members_side_by_side_say_what_they_say_alone() -> None:
     assert isinstance(problem, Completions)
     trainer = config.trainer(tables)
     policy = build(trainer.policy, problem.interface(), 1, trainer.policy_arguments)
-    tensors = [(entry.offset, *entry.shape) for entry in policy.layout.entries]
     scales = np.float32(0.2) * mirrored_signs(16)
-    unit = Generation(1, 0, policy.theta(), mirrored_rows(16), scales, Perturbation.named("low_rank", 1, tensors))
+    unit = Generation(
+        1, 0, policy.theta(), mirrored_rows(16), scales, Perturbation.named("low_rank", 1, policy.tensors)
+    )
     task = countdown(**problem.task_args)
     greedy, device = Greedy(task.vocabulary, task.end, 3), torch.device("cpu")
     prompts = [task.example(seed).prompt for seed in range(4)]

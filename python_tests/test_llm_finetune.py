@@ -53,9 +53,8 @@ def policy_of(kind: str, dtype: torch.dtype = torch.float32) -> Policy:
 
 
 def unit_of(policy: Policy, members: int = 6, noise: str = "low_rank") -> Generation:
-    tensors = [(entry.offset, *entry.shape) for entry in policy.layout.entries]
     scales = np.float32(0.3) * mirrored_signs(members)
-    made = Perturbation.named(noise, 1, tensors)
+    made = Perturbation.named(noise, 1, policy.tensors)
     return Generation(1, 2, policy.theta(), mirrored_rows(members), scales, made)
 
 

@@ -48,7 +48,7 @@ def policy_of(model: Any = Keeps, seed: int = 1) -> Policy:
 
 
 def unit_of(policy: Policy, noise: str = "low_rank", members: int = MEMBERS, sigma: float = 0.3) -> Generation:
-    tensors = [(entry.offset, *entry.shape) for entry in policy.layout.entries]
+    tensors = policy.tensors
     made = Perturbation.named(noise, 1, tensors)
     assert bool(made.matrices) == (noise == "low_rank")
     scales = np.float32(sigma) * mirrored_signs(members)
@@ -296,7 +296,7 @@ def test_members_of_a_group_are_asked_the_same() -> None:
         algorithm = OpenAIES(population=12, groups=3, noise="low_rank", sigma=0.3)
         policy = policy_of()
         evaluator = Evaluator(problem(task=task), policy, unit_size)
-        tensors = [(entry.offset, *entry.shape) for entry in policy.layout.entries]
+        tensors = policy.tensors
         generation = algorithm.ask(algorithm.init(policy.theta(), 3, tensors=tensors))
         results = [evaluator.evaluate(unit) for unit in evaluator.units(generation)]
         fitness = np.concatenate([result.fitness for result in results])

@@ -60,7 +60,7 @@ def test_the_policy_is_left_as_it_was() -> None:
 
 def test_members_are_those_that_would_be_made() -> None:
     policy = policy_of()
-    noise = Perturbation.named("low_rank", 1, [(entry.offset, *entry.shape) for entry in policy.layout.entries])
+    noise = Perturbation.named("low_rank", 1, policy.tensors)
     scales = np.tile(np.array([0.2, -0.2], np.float32), 3)
     unit = Generation(5, 2, policy.theta() * 2, np.arange(6, dtype=np.uint32) // 2, scales, noise)
     observations = np.random.default_rng(1).normal(size=(6, 3, 4)).astype(np.float32)

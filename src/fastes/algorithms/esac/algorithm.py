@@ -160,7 +160,7 @@ class ESAC(Algorithm):
         if getattr(problem, "action", None) != "tanh":
             raise ConfigError("algorithm.kind = 'esac' squashes actions by tanh: set problem.action = 'tanh'.")
         try:
-            shape = ActorShape.of([(entry.offset, *entry.shape) for entry in policy.layout.entries])
+            shape = ActorShape.of(policy.tensors)
         except ValueError as error:
             raise ConfigError(str(error)) from error
         actor = learner(shape, self._learning)
