@@ -19,7 +19,8 @@ from fastes.algorithms import ALGORITHMS
 NATIVE = changed(CARTPOLE, problem={"native": True, "obs_norm": True, "obs_sample_prob": 1.0})
 del NATIVE["optimizer"]  # each has its own
 SHOWN = {"behaviour": "final_observation"}
-PENDULUM = {"env": "Pendulum-v1", "action": "tanh", "transitions": True}
+MOVED = {"env": "Pendulum-v1", "action": "tanh"}
+PENDULUM = MOVED | {"transitions": True}
 LEARNER = {"activation": "tanh", "updates_per_step": 0.02, "learning_starts": 500, "batch_size": 8}
 
 
@@ -32,6 +33,17 @@ CASES = {
     "openai_es, many steps": told("openai_es", population=4, min_steps=500),
     "openai_es, low rank": changed(
         told("openai_es", noise="low_rank", problem={"forward": "low_rank"}), policy={"hidden": [8, 8]}
+    ),
+    "openai_es, schedules": changed(
+        told(
+            "openai_es",
+            problem=MOVED | {"action_noise": {"kind": "linear", "start": 0.5, "end": 0.0, "generations": 3}},
+            sigma={"kind": "cosine", "start": 0.1, "end": 0.01, "generations": 6, "warmup": 1},
+        ),
+        optimizer={
+            "lr": {"kind": "torch.optim.lr_scheduler.StepLR", "start": 0.1, "step_size": 2},
+            "weight_decay": {"kind": "plateau", "start": 0.01, "factor": 2.0, "patience": 1},
+        },
     ),
     "ars": told("ars", top=2),
     "pgpe": told("pgpe"),
@@ -66,7 +78,7 @@ WAYS_TRIED = (
 FROM_FITNESS = ("replayed", "tcp, replay")  # for states that follow from what a journal keeps
 
 
-SENT = ("openai_es, many steps", "pgpe", "ga", "novelty", "esac", "self_play")
+SENT = ("openai_es, many steps", "openai_es, schedules", "pgpe", "ga", "novelty", "esac", "self_play")
 """Whose states are more than theta and moments: these are broadcast, too."""
 
 

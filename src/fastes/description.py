@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from fastes import kernels
+from fastes.optim import TorchOptimizer
+from fastes.schedules import Schedule
 from fastes.shaping import RandomLeader
 from fastes.shaping import described as shaping_described
 
@@ -23,6 +25,8 @@ def described(settings: Any, registry: Mapping[str, type]) -> dict[str, Any]:
     for kind, cls in registry.items():
         if type(settings) is cls:
             return {"kind": kind} | fields(settings)
+    if isinstance(settings, TorchOptimizer):
+        return {name: _plain(value) for name, value in settings.table().items()}
     return {"kind": settings if isinstance(settings, str) else _named(settings)}
 
 
@@ -41,6 +45,8 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, Schedule):
+        return _plain(value.table())
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
     if isinstance(value, dict):

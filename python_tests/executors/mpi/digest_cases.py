@@ -31,6 +31,13 @@ def update(dim: int, noise: str, **optimizer: object) -> Tables:
 UPDATES: dict[str, Tables] = {
     "adam": update(5_000, "normal", kind="adam", lr=0.05, l2=0.01),
     "adamw": update(40_000, "normal8", kind="adamw", lr=0.05),
+    "adam, schedules": update(
+        5_000,
+        "normal",
+        kind="adam",
+        lr={"kind": "exponential", "start": 0.05, "decay": 0.5},
+        weight_decay={"kind": "plateau", "start": 0.01, "factor": 2.0, "patience": 1},
+    ),
     "adam, one slice": update(50, "rademacher", kind="adam", lr=0.05),
     "sgd": update(8_193, "rademacher", kind="sgd", lr=0.5),
     "momentum": update(6_143, "normal", kind="sgd", lr=0.5, momentum=0.9, l2=0.01),

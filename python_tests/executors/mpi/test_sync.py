@@ -67,7 +67,7 @@ class Timed(Optimizer):
         self.clock, self.seconds, self.nodes, self.more = clock, seconds, nodes, 60.0
         self.seen: set[tuple[Any, ...]] = set()
 
-    def init(self, dim: int) -> OptimizerState:
+    def init(self, dim: int, tensors: Any = ()) -> OptimizerState:
         return OptimizerState({"momentum": np.zeros(dim, np.float32)})
 
     def step(self, theta: Float32Array, state: OptimizerState, weights: Any, rows: Any, **address: Any) -> Any:

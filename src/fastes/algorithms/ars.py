@@ -35,6 +35,7 @@ from fastes.algorithms.base import Algorithm, State
 from fastes.messages import Evaluations
 from fastes.noise import Generation
 from fastes.optim import SGD, Optimizer
+from fastes.schedules import Scheduled, fixed
 from fastes.shaping import finite_fitness
 from fastes.shaping.finite import NanFitness
 from fastes.types import Float32Array, Metrics, UInt32Array
@@ -48,7 +49,7 @@ class ARS(Algorithm):
     """
 
     population: int = 16
-    sigma: float = 0.03
+    sigma: Scheduled = 0.03
     optimizer: Optimizer = field(default_factory=lambda: SGD(lr=0.02))
     top: int = 0
     zero_init: bool = True
@@ -76,7 +77,7 @@ class ARS(Algorithm):
         return replace(state, theta=np.zeros_like(state.theta)) if self.zero_init else state
 
     def _ask(self, state: State) -> Generation:
-        return mirrored(state, self.population, self.sigma, perturbation(state, self.noise, self.rank))
+        return mirrored(state, self.population, fixed(self.sigma), perturbation(state, self.noise, self.rank))
 
     def _tell(self, state: State, evaluations: Evaluations) -> tuple[State, Metrics]:
         fitness = finite_fitness(evaluations.fitness, self.nan_fitness, state.generation)
@@ -91,7 +92,10 @@ class ARS(Algorithm):
             seed=state.seed,
             generation=state.generation,
         )
-        return state.after(evaluations, theta=theta, optimizer=optimizer), {"sigma": self.sigma, "reward_std": spread}
+        return state.after(evaluations, theta=theta, optimizer=optimizer), {
+            "sigma": fixed(self.sigma),
+            "reward_std": spread,
+        }
 
 
 def top_directions(fitness: Float32Array, b: int) -> tuple[Float32Array, UInt32Array, float]:

@@ -13,6 +13,7 @@ from fastes.algorithms.base import State
 from fastes.noise import LOW_RANK, NOISES, Generation, Perturbation, mirrored_rows, mirrored_signs
 from fastes.optim import Optimizer, OptimizerState, Span
 from fastes.optim.base import in_float32
+from fastes.schedules import Scheduled, at_first
 from fastes.shaping import RandomLeader, Shaping, shaped, shaping
 from fastes.types import Float32Array, UInt32Array
 
@@ -28,9 +29,12 @@ def check_pairs(population: int) -> None:
         raise ValueError(f"algorithm.population must be even, pairs of two, up to 2^28, not {population}.")
 
 
-def check_positive(**settings: float) -> None:
-    """Raises ValueError naming the first setting that float32 does not hold as finite and above 0."""
-    for name, value in settings.items():
+def check_positive(**settings: Scheduled) -> None:
+    """Raises ValueError naming the first setting that float32 does not hold as finite and above 0, in the first
+    generation where it has a schedule.
+    """
+    for name, setting in settings.items():
+        value = at_first(setting)
         if not 0 < in_float32(value) < math.inf:
             raise ValueError(f"algorithm.{name} must be above 0 and finite in float32, not {value}.")
 

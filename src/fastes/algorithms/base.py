@@ -16,11 +16,14 @@ from fastes.errors import ConfigError
 from fastes.messages import Evaluations
 from fastes.noise import Generation, Tensor
 from fastes.optim import Optimizer, OptimizerState
+from fastes.schedules import Schedule, Scheduled, at_first, check_numbers, number, scheduled
 from fastes.types import AnyArray, Float32Array, Metrics
 
 if TYPE_CHECKING:
     from fastes.policies import Interface, Policy
     from fastes.problems import Problem
+
+_OPTIMIZER = "optimizer."
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,8 @@ class State:
 
     seed: 64 bits; theta: float32 [D], of the policy that a run would give now; conditions: under which the next
     generation is evaluated; tensors: the shapes in theta, empty where it has none; parts: where the policies of several
-    teams end in theta, empty where it is one policy.
+    teams end in theta, empty where it is one policy; schedules: what those that look back remember, by the setting's
+    name.
 
     An algorithm that knows more has a subclass, whose further fields are arrays, numbers, texts or lists of those.
     """
@@ -41,6 +45,7 @@ class State:
     conditions: Conditions = field(default_factory=Conditions)
     tensors: tuple[Tensor, ...] = ()
     parts: tuple[int, ...] = ()
+    schedules: dict[str, dict[str, float]] = field(default_factory=dict)
     _digest: list[str] = field(default_factory=list, init=False, repr=False, compare=False)  # once it was asked for
 
     def after(self, evaluations: Evaluations, **changes: Any) -> Self:
@@ -63,6 +68,7 @@ class State:
             "conditions": self.conditions.scalars(),
             "tensors": [list(tensor) for tensor in self.tensors],
             "parts": list(self.parts),
+            "schedules": {name: dict(memory) for name, memory in self.schedules.items()},
         } | {k: v for k, v in self._own().items() if not isinstance(v, np.ndarray)}
 
     @classmethod
@@ -80,6 +86,7 @@ class State:
             Conditions.restore(surroundings, scalars["conditions"]),
             tuple(tuple(tensor) for tensor in scalars.get("tensors", [])),
             tuple(scalars.get("parts", [])),
+            {name: dict(memory) for name, memory in scalars.get("schedules", {}).items()},
             **{name: arrays[name] if name in arrays else scalars[name] for name in cls._own_names()},
         )
 
@@ -97,7 +104,9 @@ class State:
             own = [np.asarray(v) for v in self._own().values() if isinstance(v, (int, float, np.ndarray, list))]
             known = [np.ascontiguousarray(a if a.size else np.zeros(0, np.uint8)) for a in own]
             changing = self.conditions.changing()
-            self._digest.append(kernels.digest(self.theta, *moments, scalars, *changing, *known))
+            memories = [self.schedules[name] for name in sorted(self.schedules)]
+            remembered = [np.array([memory[k] for k in sorted(memory)]) for memory in memories]
+            self._digest.append(kernels.digest(self.theta, *moments, scalars, *changing, *known, *remembered))
         return self._digest[0]
 
     @classmethod
@@ -145,7 +154,7 @@ class Algorithm(ABC):
         """Whether a state follows from what a journal keeps, with the same bits on every machine: if it does not, a run
         goes on from its newest checkpoint, and states are sent to where they are needed.
         """
-        return True
+        return self.optimizer is None or self.optimizer.replays
 
     def check(self, problem: Problem, policy: Policy, interface: Interface) -> None:
         """Whether it can train this policy on this problem, before a run. Raises ConfigError if it cannot."""
@@ -161,6 +170,43 @@ class Algorithm(ABC):
     def optimizer(self) -> Optimizer | None:
         """What moves theta, None for an algorithm that does it by itself."""
         return None
+
+    def schedules(self) -> dict[str, Scheduled]:
+        """The settings that follow a schedule, its optimizer's too, by name: "sigma", "optimizer.lr"."""
+        optimizer = {} if self.optimizer is None else self.optimizer.schedules()
+        return dict(scheduled(self)) | {f"{_OPTIMIZER}{name}": value for name, value in optimizer.items()}
+
+    def present(self, state: State) -> Self:
+        """The same with a number in the place of every schedule, that of a state's next generation.
+
+        Raises ValueError if one is out of range.
+        """
+        return self.at(self._numbers(state))
+
+    def at(self, numbers: Mapping[str, float]) -> Self:
+        """The same with these numbers in the place of `schedules`. Raises ValueError if one is out of range."""
+        if not numbers:
+            return self
+        settings: Any = self  # subclasses are dataclasses
+        own: dict[str, Any] = {name: value for name, value in numbers.items() if not name.startswith(_OPTIMIZER)}
+        if self.optimizer is not None:
+            theirs = {k.removeprefix(_OPTIMIZER): value for k, value in numbers.items() if k.startswith(_OPTIMIZER)}
+            own["optimizer"] = self.optimizer.at(theirs)
+        changed: Self = replace(settings, **own)
+        return changed
+
+    def check_schedules(self, generations: int) -> None:
+        """Whether the numbers of so many generations are in range, where they are known before. Raises ValueError."""
+        check_numbers(self, generations)
+        if self.optimizer is not None:
+            check_numbers(self.optimizer, generations)
+
+    def _numbers(self, state: State | None) -> dict[str, float]:
+        """Of all schedules for a state's next generation, None for the first."""
+        if state is None:
+            return {name: at_first(schedule) for name, schedule in self.schedules().items()}
+        remembered = state.schedules
+        return {k: number(v, state.generation, remembered.get(k)) for k, v in self.schedules().items()}
 
     @abstractmethod
     def _ask(self, state: Any) -> Generation: ...
@@ -202,13 +248,14 @@ class Algorithm(ABC):
             raise ValueError(f"theta must be a float32 vector, not {theta.dtype} of shape {theta.shape}.")
         if not 0 <= seed < 2**64:
             raise ValueError(f"seed must be from 0 to 2^64 - 1, not {seed}.")
-        optimizer = OptimizerState() if self.optimizer is None else self.optimizer.init(theta.size)
-        start = (seed, 0, np.array(theta), optimizer, conditions or Conditions(), tuple(tensors), tuple(parts))
-        return self._first(self.state_type(*start))
+        optimizer = OptimizerState() if self.optimizer is None else self.optimizer.init(theta.size, tensors)
+        known = {k: v.begin() for k, v in self.schedules().items() if isinstance(v, Schedule) and v.begin()}
+        start = (seed, 0, np.array(theta), optimizer, conditions or Conditions(), tuple(tensors), tuple(parts), known)
+        return self.at(self._numbers(None))._first(self.state_type(*start))
 
     def ask(self, state: State) -> Generation:
         """The members of the next generation, as addresses; `materialize()` makes their parameters."""
-        return self._ask(state)
+        return self.present(state)._ask(state)
 
     def tell(self, state: State, evaluations: Evaluations) -> tuple[State, Metrics]:
         """The state after a generation whose members were evaluated, and what happened in numbers.
@@ -233,4 +280,9 @@ class Algorithm(ABC):
             raise ValueError(
                 "the evaluations have no transitions, which this algorithm learns from: set problem.transitions = true."
             )
-        return self._tell(state, evaluations)
+        numbers = self._numbers(state)
+        after, metrics = self.at(numbers)._tell(state, evaluations)
+        metrics |= {name.removeprefix(_OPTIMIZER): value for name, value in numbers.items()}
+        schedules: dict[str, Any] = self.schedules()
+        known = {k: schedules[k].after(memory, fitness) for k, memory in state.schedules.items()}
+        return (replace(after, schedules=known) if known else after), metrics

@@ -23,6 +23,7 @@ from fastes.algorithms.base import Algorithm, State
 from fastes.messages import Evaluations
 from fastes.noise import Generation, pair_weights
 from fastes.optim import Adam, Optimizer, OptimizerState
+from fastes.schedules import Scheduled, fixed
 from fastes.shaping import finite_fitness
 from fastes.shaping.finite import NanFitness
 from fastes.types import Float32Array
@@ -38,7 +39,7 @@ class MirroredES(Algorithm):
     """
 
     population: int = 256
-    sigma: float = 0.1
+    sigma: Scheduled = 0.1
     optimizer: Optimizer = field(default_factory=Adam)
     shaping: ShapingSetting = "centered_ranks"
     noise: str = "normal"
@@ -59,7 +60,7 @@ class MirroredES(Algorithm):
         return self.population
 
     def _ask(self, state: Any) -> Generation:
-        return mirrored(state, self.population, self.sigma, perturbation(state, self.noise, self.rank))
+        return mirrored(state, self.population, fixed(self.sigma), perturbation(state, self.noise, self.rank))
 
     def _finite(self, state: State, evaluations: Evaluations) -> Float32Array:
         """Fitness of the members, float32 [N], made finite. Raises FitnessError."""

@@ -26,6 +26,7 @@ from fastes.errors import ConfigError
 from fastes.messages import Evaluations
 from fastes.noise import Generation, Perturbation, pair_weights
 from fastes.optim import OptimizerState
+from fastes.schedules import fixed
 from fastes.shaping import finite_fitness
 from fastes.types import Float32Array, Metrics
 
@@ -58,10 +59,15 @@ class MultiAgent(MirroredES):
             )
         if not hasattr(policy.module, "teams"):
             raise ConfigError("algorithm.kind = 'multi_agent' needs a policy for each team: set policy.kind = 'teams'.")
+        if not self.optimizer.in_parts:
+            raise ConfigError(
+                "algorithm.kind = 'multi_agent' steps each team's part of theta by itself, which optimizers of PyTorch "
+                "cannot: take one of fastes, such as optimizer.kind = 'adam'."
+            )
         MirroredES.check(self, problem, policy, interface)
 
     def _ask(self, state: State) -> Generation:
-        return mirrored(state, self.population, self.sigma, self._noise(state))
+        return mirrored(state, self.population, fixed(self.sigma), self._noise(state))
 
     def _tell(self, state: State, evaluations: Evaluations) -> tuple[State, Metrics]:
         noise = self._noise(state)
@@ -86,7 +92,7 @@ class MultiAgent(MirroredES):
             for name, array in after.arrays.items():
                 moments[name][where] = array
         optimizer = OptimizerState(moments, after.scalars)  # which are those of all teams: each has taken as many steps
-        return state.after(evaluations, theta=theta, optimizer=optimizer), {"sigma": self.sigma}
+        return state.after(evaluations, theta=theta, optimizer=optimizer), {"sigma": fixed(self.sigma)}
 
     def _noise(self, state: State) -> Perturbation:
         """With a part, and a stream, for each team; one of all where theta is one policy."""

@@ -37,10 +37,12 @@ from fastes.algorithms.novelty_state import Agent, NoveltyState
 from fastes.archive import Archive, Leaves, novelty
 from fastes.messages import Evaluations
 from fastes.noise import Generation, Perturbation, Stream, pair_weights
+from fastes.schedules import Scheduled, at_first, fixed, is_scheduled
 from fastes.shaping import MultiObjective
 from fastes.types import Float32Array, Metrics
 
 Variant = Literal["ns", "nsr", "nsra", "progressive"]
+_WEIGHTS = {"nsr": 0.5, "nsra": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ class NoveltyES(MirroredES):
     """centers: members besides the pairs that are theta itself, the first facing the episodes of all others, the second
     others, and so on: their mean counts; agents: M;
 
-    variant: what reward counts; delta, patience: of nsra; ramp: of progressive; k: neighbours of novelty;
+    variant: what reward counts; weight: of reward in nsr, which may follow a schedule, and at first in nsra, None for
+    the authors' 1/2 and 1; delta, patience: of nsra; ramp: of progressive; k: neighbours of novelty;
     archive_capacity, archive_leaves: see `Archive`; initial, initial_sigma: how agents begin, see
     `fastes.algorithms.initialisation`; all else as of `MirroredES`.
 
@@ -56,6 +59,7 @@ class NoveltyES(MirroredES):
     """
 
     variant: Variant = "nsr"
+    weight: Scheduled | None = None
     agents: int = 5
     centers: int = 1
     k: int = 10
@@ -76,6 +80,7 @@ class NoveltyES(MirroredES):
         for name in ("agents", "centers", "k", "patience", "ramp"):
             if getattr(self, name) < 1:
                 raise ValueError(f"algorithm.{name} must be at least 1, not {getattr(self, name)}.")
+        self._check_weight()
         if not 0 < self.delta <= 1:
             raise ValueError(f"algorithm.delta must be above 0 and at most 1, not {self.delta}.")
         Archive(self.archive_capacity, self.archive_leaves)
@@ -112,7 +117,7 @@ class NoveltyES(MirroredES):
             agents=agents,
             behaviours=np.zeros((self.agents, 0), np.float32),
             archive=Archive(self.archive_capacity, self.archive_leaves),
-            weight={"nsr": 0.5, "nsra": 1.0}.get(self.variant, 0.0),
+            weight=_WEIGHTS.get(self.variant, 0.0) if self.weight is None else fixed(self.weight),
         )
 
     def _ask(self, state: NoveltyState) -> Generation:
@@ -154,7 +159,7 @@ class NoveltyES(MirroredES):
             stagnant=stagnant,
         )
         return after, {
-            "sigma": self.sigma,
+            "sigma": fixed(self.sigma),
             "agent": float(state.present),
             "reward_weight": weight,
             "novelty/mean": float(novelties.astype(np.float64).mean()),
@@ -167,7 +172,21 @@ class NoveltyES(MirroredES):
         """The weight of reward in this generation, and updates since it last changed."""
         if self.variant == "nsra":
             return adapted(state.weight, state.stagnant, improved=improved, delta=self.delta, patience=self.patience)
-        return (ramped(state.generation, self.ramp) if self.variant == "progressive" else state.weight), 0
+        if self.variant == "progressive":
+            return ramped(state.generation, self.ramp), 0
+        return (state.weight if self.weight is None else fixed(self.weight)), 0
+
+    def _check_weight(self) -> None:
+        if self.weight is None:
+            return
+        if self.variant not in _WEIGHTS:
+            raise ValueError(
+                f"algorithm.weight is for the variants {' and '.join(_WEIGHTS)}: with {self.variant!r}, leave it out."
+            )
+        if self.variant == "nsra" and is_scheduled(self.weight):
+            raise ValueError("algorithm.weight = a schedule is for variant 'nsr': 'nsra' adapts the weight by itself.")
+        if not 0 <= at_first(self.weight) <= 1:
+            raise ValueError(f"algorithm.weight must be from 0 to 1, not {at_first(self.weight)}.")
 
     def _next(self, known: Float32Array, archive: Archive, seed: int, generation: int) -> int:
         """The agent of that generation."""

@@ -91,7 +91,10 @@ class NoveltyState(State):
         plain = State.restore(arrays, scalars)
         stacked = _under("agents.", arrays)
         agents = (
-            Agent.restore({name: array[i] for name, array in stacked.items()}, scalars["conditions"])
+            Agent.restore(
+                {name: array[i] for name, array in stacked.items()} | _under(f"agent-{i}.", arrays),
+                scalars["conditions"],
+            )
             for i in range(len(stacked.get("theta", ())))
         )
         return cls(
@@ -107,7 +110,10 @@ class NoveltyState(State):
 
     def _own(self) -> dict[str, Any]:
         parts = [agent.arrays() for agent in self.agents]
-        stacked = {f"agents.{name}": np.stack([part[name] for part in parts]) for name in (parts[0] if parts else ())}
+        alike = [name for name in (parts[0] if parts else ()) if _is_alike([part.get(name) for part in parts])]
+        stacked = {f"agents.{name}": np.stack([part[name] for part in parts]) for name in alike}
+        for i, part in enumerate(parts):  # such as of an optimizer that some agents have not stepped yet
+            stacked |= {f"agent-{i}.{name}": array for name, array in part.items() if name not in alike}
         kept = self.archive.arrays() | self.archive.scalars()
         return {
             "present": self.present,
@@ -118,6 +124,12 @@ class NoveltyState(State):
             **{f"archive.{name}": value for name, value in kept.items()},
             **stacked,
         }
+
+
+def _is_alike(arrays: list[AnyArray | None]) -> bool:
+    """Whether all of them are there, of one shape and dtype."""
+    kinds = {None if array is None else (array.shape, array.dtype.name) for array in arrays}
+    return len(kinds) == 1 and None not in kinds
 
 
 def _under(prefix: str, named: Mapping[str, Any]) -> dict[str, Any]:

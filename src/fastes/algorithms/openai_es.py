@@ -28,6 +28,7 @@ from fastes.algorithms.base import State
 from fastes.algorithms.mirrored_es import MirroredES
 from fastes.messages import Evaluations
 from fastes.noise import Generation
+from fastes.schedules import fixed
 from fastes.types import Float32Array, Metrics, UInt32Array
 
 
@@ -83,7 +84,7 @@ class OpenAIES(MirroredES):
             generation = MirroredES._ask(self, state)
             return generation if self.groups == 1 else replace(generation, trials=self._group_of_each())
         noise, first_row = perturbation(state, self.noise, self.rank), len(state.gathered) // 2
-        return replace(mirrored(state, self.population, self.sigma, noise, first_row), drawn=state.since)
+        return replace(mirrored(state, self.population, fixed(self.sigma), noise, first_row), drawn=state.since)
 
     def _group_of_each(self) -> UInt32Array:
         """Number of each member's group: uint32 [N]."""
@@ -95,7 +96,7 @@ class OpenAIES(MirroredES):
 
     def _tell(self, state: Any, evaluations: Evaluations) -> tuple[State, Metrics]:
         fitness = self._finite(state, evaluations)
-        drawn, own, metrics = state.generation, {}, {"sigma": self.sigma}
+        drawn, own, metrics = state.generation, {}, {"sigma": fixed(self.sigma)}
         if self.min_steps:
             fitness = np.concatenate([state.gathered, fitness])
             steps = state.steps + int(evaluations.steps.sum(dtype=np.int64))

@@ -30,6 +30,7 @@ from fastes.algorithms.sigma_for_each import SigmaForEach, SigmaState, check_squ
 from fastes.messages import Evaluations
 from fastes.noise import Generation, mirrored_rows, mirrored_signs, pair_weights
 from fastes.optim import ClipUp, Optimizer
+from fastes.schedules import Scheduled, at_first, fixed
 from fastes.shaping import finite_fitness
 from fastes.shaping.finite import NanFitness
 from fastes.types import Float32Array, Metrics
@@ -43,7 +44,7 @@ class PGPE(SigmaForEach):
     """
 
     optimizer: Optimizer = field(default_factory=ClipUp)
-    lr_sigma: float = 0.1
+    lr_sigma: Scheduled = 0.1
     max_change: float = 0.2
     shaping: ShapingSetting = "centered_ranks"
     nan_fitness: NanFitness = "raise"
@@ -55,7 +56,7 @@ class PGPE(SigmaForEach):
         check_squares(self.noise)
         check_shaping(self.shaping)
         check_named("nan_fitness", self.nan_fitness, get_args(NanFitness))
-        if self.lr_sigma < 0:
+        if at_first(self.lr_sigma) < 0:
             raise ValueError(f"algorithm.lr_sigma must not be negative, not {self.lr_sigma}.")
         if not 0 < self.max_change < 1:
             raise ValueError(f"algorithm.max_change must be above 0 and below 1, not {self.max_change}.")
@@ -84,6 +85,6 @@ class PGPE(SigmaForEach):
     def _moved(self, sigma: Float32Array, h: Float32Array) -> Float32Array:
         """Sigma (1 + lr_sigma h), the change held within max_change. h: float32 [D], without its factor sigma."""
         most = np.float32(self.max_change)
-        change = np.clip(np.float32(self.lr_sigma) * h, -most, most)
+        change = np.clip(np.float32(fixed(self.lr_sigma)) * h, -most, most)
         moved: Float32Array = np.maximum(sigma + sigma * change, np.finfo(np.float32).tiny)
         return moved

@@ -20,6 +20,7 @@ from fastes.algorithms.mirrored_es import MirroredES
 from fastes.errors import ConfigError
 from fastes.messages import Evaluations
 from fastes.noise import Generation, Stream, below, words_of
+from fastes.schedules import fixed
 from fastes.types import Float32Array, Metrics
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class SelfPlay(MirroredES):
         if (state.generation + 1) % self.every == 0:
             pool = np.concatenate([pool, theta[np.newaxis]])[-self.pool :]
         changed = state.after(evaluations, theta=theta, optimizer=optimizer, pool=pool)
-        return changed, {"sigma": self.sigma, "pool": float(len(pool))}
+        return changed, {"sigma": fixed(self.sigma), "pool": float(len(pool))}
 
 
 def drawn_opponents(seed: int, generation: int, pool: int, count: int) -> npt.NDArray[np.int64]:

@@ -30,6 +30,7 @@ from fastes.algorithms.base import State
 from fastes.algorithms.sigma_for_each import SigmaForEach, SigmaState, check_squares, sigma_metrics
 from fastes.messages import Evaluations
 from fastes.noise import Generation
+from fastes.schedules import Scheduled, at_first, fixed
 from fastes.shaping import finite_fitness
 from fastes.shaping.finite import NanFitness
 from fastes.shaping.logarithm import logarithm
@@ -44,8 +45,8 @@ class SNES(SigmaForEach):
     Raises ValueError for settings out of range.
     """
 
-    lr: float = 1.0
-    lr_sigma: float = 0.0
+    lr: Scheduled = 1.0
+    lr_sigma: Scheduled = 0.0
     shaping: ShapingSetting = "nes_utilities"
     nan_fitness: NanFitness = "raise"
 
@@ -57,7 +58,7 @@ class SNES(SigmaForEach):
         check_squares(self.noise)
         check_shaping(self.shaping)
         check_named("nan_fitness", self.nan_fitness, get_args(NanFitness))
-        if self.lr_sigma < 0:
+        if at_first(self.lr_sigma) < 0:
             raise ValueError(f"algorithm.lr_sigma must be above 0, or 0 for the authors', not {self.lr_sigma}.")
 
     def _ask(self, state: SigmaState) -> Generation:
@@ -74,8 +75,8 @@ class SNES(SigmaForEach):
             seed=state.seed,
             generation=state.generation,
             kind=self.noise,
-            lr=self.lr,
-            lr_sigma=self.lr_sigma or authors_rate(state.theta.size),
+            lr=fixed(self.lr),
+            lr_sigma=fixed(self.lr_sigma) or authors_rate(state.theta.size),
         )
         return state.after(evaluations, theta=theta, sigma=sigma), sigma_metrics(sigma)
 

@@ -19,6 +19,7 @@ from fastes.kernels.arrays import aligned_empty
 from fastes.messages import Evaluations
 from fastes.noise import pair_weights
 from fastes.optim import Adam
+from fastes.schedules import fixed
 from fastes.shaping import centered_ranks
 from fastes.types import Float32Array, Float64Array
 
@@ -82,7 +83,7 @@ def generation(size: Size) -> Contender:
         g = float64_sum(pair_weights(centered_ranks(made[:, 0])) / np.float32(size.rows), epsilons)
         steady = np.abs(g) > 1e-4  # nearer to 0 the rounding of g decides the step
         return (
-            close(made[0::2], state.theta + algorithm.sigma * np.stack(epsilons), atol=1e-6)
+            close(made[0::2], state.theta + fixed(algorithm.sigma) * np.stack(epsilons), atol=1e-6)
             and close(made[0::2] + made[1::2], 2 * state.theta[np.newaxis], atol=1e-5)
             and close(theta[steady], (state.theta + _adam_move(g, 1))[steady], atol=1e-5)
         )

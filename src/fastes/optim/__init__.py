@@ -10,6 +10,8 @@ from fastes.optim.part import PART_MULTIPLE, WHOLE, Part
 from fastes.optim.sgd import SGD
 from fastes.optim.spans import Span
 from fastes.optim.state import OptimizerState
+from fastes.optim.torch_class import is_import_path
+from fastes.optim.torch_optimizer import TorchOptimizer
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": SGD,
@@ -31,4 +33,6 @@ __all__ = [
     "OptimizerState",
     "Part",
     "Span",
+    "TorchOptimizer",
+    "is_import_path",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from fastes import kernels
 from fastes.optim.base import Optimizer, check_settings
 from fastes.optim.part import WHOLE, Part
 from fastes.optim.state import OptimizerState
+from fastes.schedules import Scheduled, fixed
 from fastes.types import Float32Array, UInt32Array
 
 
@@ -21,11 +23,11 @@ class Adam(Optimizer):
     d = -g + l2 theta; m' = m / (1 - beta1^t), v' = v / (1 - beta2^t). Raises ValueError for settings out of range.
     """
 
-    lr: float = 0.01
+    lr: Scheduled = 0.01
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
-    l2: float = 0.0
-    weight_decay: float = 0.0
+    l2: Scheduled = 0.0
+    weight_decay: Scheduled = 0.0
 
     def __post_init__(self) -> None:
         """Checks the settings; a list of betas will do."""
@@ -34,7 +36,7 @@ class Adam(Optimizer):
         if len(self.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in self.betas):
             raise ValueError(f"adam: betas must be two numbers from 0 to below 1, not {self.betas}.")
 
-    def init(self, dim: int) -> OptimizerState:
+    def init(self, dim: int, tensors: Sequence[tuple[int, ...]] = ()) -> OptimizerState:
         """First and second moments of zero."""
         zeros = {"m": np.zeros(dim, np.float32), "v": np.zeros(dim, np.float32)}
         return OptimizerState(zeros, {"beta1_power": 1.0, "beta2_power": 1.0})
@@ -81,12 +83,12 @@ class Adam(Optimizer):
         # beta^t as a running product: a power function may differ between C libraries, a product does not.
         powers = state.scalars["beta1_power"] * self.betas[0], state.scalars["beta2_power"] * self.betas[1]
         return {
-            "lr": self.lr,
+            "lr": fixed(self.lr),
             "betas": self.betas,
             "beta_powers": powers,
             "eps": self.eps,
-            "l2": self.l2,
-            "weight_decay": self.weight_decay,
+            "l2": fixed(self.l2),
+            "weight_decay": fixed(self.weight_decay),
         }
 
 
@@ -94,7 +96,7 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay: theta is multiplied by 1 - lr weight_decay before each step."""
 
-    weight_decay: float = 0.01
+    weight_decay: Scheduled = 0.01
 
 
 def _after(m: Float32Array, v: Float32Array, settings: dict[str, Any]) -> OptimizerState:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from fastes.optim.part import WHOLE, Part
 from fastes.optim.spans import Span, span_by_span, written
 from fastes.optim.state import OptimizerState
+from fastes.schedules import Scheduled, at_first, scheduled
 from fastes.types import Float32Array, UInt32Array
 
 
@@ -27,9 +29,27 @@ class Optimizer(ABC):
     by_element: ClassVar[bool] = True
     """Whether a step of some elements depends on those elements only."""
 
+    in_parts: ClassVar[bool] = True
+    """Whether theta can be stepped in parts, each with its part of the state's arrays, which are [D] then."""
+
+    replays: ClassVar[bool] = True
+    """Whether a step has the same bits on every machine; where not, its results are sent to where they are needed."""
+
+    def schedules(self) -> dict[str, Scheduled]:
+        """Its settings that follow a schedule, by name."""
+        return dict(scheduled(self))
+
+    def at(self, numbers: Mapping[str, float]) -> Optimizer:
+        """The same with these numbers in the place of `schedules`. Raises ValueError if one is out of range."""
+        settings: Any = self  # subclasses are dataclasses
+        changed: Optimizer = replace(settings, **numbers) if numbers else self
+        return changed
+
     @abstractmethod
-    def init(self, dim: int) -> OptimizerState:
-        """State before the first step, for `dim` parameters."""
+    def init(self, dim: int, tensors: Sequence[tuple[int, ...]] = ()) -> OptimizerState:
+        """State before the first step, for `dim` parameters. tensors: (offset, *shape) of each tensor in theta, for
+        steps that depend on them. Raises ValueError if it cannot step those.
+        """
 
     @abstractmethod
     def step(
@@ -81,12 +101,14 @@ class Optimizer(ABC):
         return span_by_span(theta, state, [span for span, _ in spans], step, move)
 
 
-def check_settings(name: str, positive: dict[str, float], not_negative: dict[str, float]) -> None:
-    """Raises ValueError naming the first setting out of range."""
-    for key, value in positive.items():
+def check_settings(name: str, positive: Mapping[str, Scheduled], not_negative: Mapping[str, Scheduled]) -> None:
+    """Raises ValueError naming the first setting out of range, that of the first generation where it has a schedule."""
+    for key, setting in positive.items():
+        value = at_first(setting)
         if not 0 < in_float32(value) < math.inf:
             raise ValueError(f"{name}: {key} must be above 0 and finite in float32, not {value}.")
-    for key, value in not_negative.items():
+    for key, setting in not_negative.items():
+        value = at_first(setting)
         if not 0 <= in_float32(value) < math.inf:
             raise ValueError(f"{name}: {key} must not be negative and finite in float32, not {value}.")
 

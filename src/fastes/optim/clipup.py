@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from fastes import kernels
 from fastes.optim.base import Optimizer, check_settings
 from fastes.optim.part import WHOLE, Part
 from fastes.optim.state import OptimizerState
+from fastes.schedules import Scheduled, fixed
 from fastes.types import Float32Array, UInt32Array
 
 
@@ -25,20 +27,22 @@ class ClipUp(Optimizer):
 
     by_element: ClassVar[bool] = False
 
-    lr: float = 0.1
+    lr: Scheduled = 0.1
     max_speed: float | None = None
     momentum: float = 0.9
-    l2: float = 0.0
-    weight_decay: float = 0.0
+    l2: Scheduled = 0.0
+    weight_decay: Scheduled = 0.0
 
     def __post_init__(self) -> None:
         """Checks the settings."""
-        positive = {"lr": self.lr} | ({} if self.max_speed is None else {"max_speed": self.max_speed})
+        positive: dict[str, Scheduled] = {"lr": self.lr} | (
+            {} if self.max_speed is None else {"max_speed": self.max_speed}
+        )
         check_settings(
             "clipup", positive, {"momentum": self.momentum, "l2": self.l2, "weight_decay": self.weight_decay}
         )
 
-    def init(self, dim: int) -> OptimizerState:
+    def init(self, dim: int, tensors: Sequence[tuple[int, ...]] = ()) -> OptimizerState:
         """A velocity of zero."""
         return OptimizerState({"velocity": np.zeros(dim, np.float32)})
 
@@ -60,10 +64,12 @@ class ClipUp(Optimizer):
         address: dict[str, Any] = {"seed": seed, "generation": generation, "kind": kind, "stream": stream}
         lengths = self._lengths()
         if part is WHOLE:
-            theta, velocity = kernels.clipup_step(theta, velocity, weights, rows, **address, **lengths, l2=self.l2)
+            theta, velocity = kernels.clipup_step(
+                theta, velocity, weights, rows, **address, **lengths, l2=fixed(self.l2)
+            )
         else:
             gradient, sums = kernels.clipup_gradient(
-                theta, velocity, weights, rows, **address, offset=part.first, l2=self.l2
+                theta, velocity, weights, rows, **address, offset=part.first, l2=fixed(self.l2)
             )
             theta, velocity = kernels.clipup_apply(theta, velocity, gradient, part.joined(sums), **lengths)
         return theta, OptimizerState({"velocity": velocity})
@@ -73,14 +79,14 @@ class ClipUp(Optimizer):
     ) -> tuple[Float32Array, OptimizerState]:
         """See `Optimizer.apply`."""
         velocity = state.arrays["velocity"]
-        gradient, sums = kernels.clipup_sums(theta, velocity, gradient, l2=self.l2)
+        gradient, sums = kernels.clipup_sums(theta, velocity, gradient, l2=fixed(self.l2))
         theta, velocity = kernels.clipup_apply(theta, velocity, gradient, sums, **self._lengths())
         return theta, OptimizerState({"velocity": velocity})
 
     def _lengths(self) -> dict[str, Any]:
         return {
-            "lr": self.lr,
-            "max_speed": 2.0 * self.lr if self.max_speed is None else self.max_speed,
+            "lr": fixed(self.lr),
+            "max_speed": 2.0 * fixed(self.lr) if self.max_speed is None else self.max_speed,
             "momentum": self.momentum,
-            "weight_decay": self.weight_decay,
+            "weight_decay": fixed(self.weight_decay),
         }

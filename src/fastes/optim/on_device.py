@@ -4,14 +4,16 @@ them go there and back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fastes import kernels
 from fastes.optim.base import Optimizer
 from fastes.optim.part import WHOLE, Part
 from fastes.optim.spans import Span, span_by_span
 from fastes.optim.state import OptimizerState
-from fastes.types import Float32Array, UInt32Array
+from fastes.schedules import Scheduled
+from fastes.types import AnyArray, Float32Array, UInt32Array
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +23,9 @@ SPAN = 2**26
 
 
 class OnDevice(Optimizer):
-    """An optimizer's steps, elsewhere. Those that are not by element are taken whole."""
+    """An optimizer's steps, elsewhere. Those that are not by element are taken whole; where theta cannot be stepped in
+    parts, only the direction is made there.
+    """
 
     by_element: ClassVar[bool] = False
 
@@ -29,9 +33,17 @@ class OnDevice(Optimizer):
         """span: a multiple of PART_MULTIPLE."""
         self._optimizer, self._device, self._span = optimizer, device, span
 
-    def init(self, dim: int) -> OptimizerState:
+    def schedules(self) -> dict[str, Scheduled]:
         """See `Optimizer`."""
-        return self._optimizer.init(dim)
+        return self._optimizer.schedules()
+
+    def at(self, numbers: Mapping[str, float]) -> Optimizer:
+        """See `Optimizer`."""
+        return OnDevice(self._optimizer.at(numbers), self._device, self._span)
+
+    def init(self, dim: int, tensors: Sequence[tuple[int, ...]] = ()) -> OptimizerState:
+        """See `Optimizer`."""
+        return self._optimizer.init(dim, tensors)
 
     def step(
         self,
@@ -49,6 +61,9 @@ class OnDevice(Optimizer):
         """See `Optimizer`; of the whole only."""
         assert part is WHOLE
         address: dict[str, Any] = {"seed": seed, "generation": generation, "kind": kind, "stream": stream}
+        if not self._optimizer.in_parts:
+            gradient = kernels.weighted_sum(self._moved(weights), self._moved(rows), theta.size, **address)
+            return self._optimizer.apply(theta, state, gradient.cpu().numpy())
         size = self._span if self._optimizer.by_element else theta.size
 
         def step(span: slice, there: Any, before: OptimizerState) -> tuple[Any, OptimizerState]:
@@ -74,7 +89,7 @@ class OnDevice(Optimizer):
         """See `Optimizer`."""
         return self._optimizer.apply_spans(theta, state, spans, move or self._moved)
 
-    def _moved(self, part: Float32Array) -> Any:
+    def _moved(self, part: AnyArray) -> Any:
         import torch
 
         return torch.from_numpy(part if part.flags.writeable else part.copy()).to(self._device)

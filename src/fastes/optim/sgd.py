@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from fastes import kernels
 from fastes.optim.base import Optimizer, check_settings
 from fastes.optim.part import WHOLE, Part
 from fastes.optim.state import OptimizerState
+from fastes.schedules import Scheduled, fixed
 from fastes.types import Float32Array, UInt32Array
 
 
@@ -20,11 +22,11 @@ class SGD(Optimizer):
     Raises ValueError for settings out of range.
     """
 
-    lr: float = 0.01
+    lr: Scheduled = 0.01
     momentum: float = 0.0
     nesterov: bool = False
-    l2: float = 0.0
-    weight_decay: float = 0.0
+    l2: Scheduled = 0.0
+    weight_decay: Scheduled = 0.0
 
     def __post_init__(self) -> None:
         """Checks the settings."""
@@ -34,7 +36,7 @@ class SGD(Optimizer):
         if self.nesterov and self.momentum == 0:
             raise ValueError("sgd: nesterov needs a momentum above 0.")
 
-    def init(self, dim: int) -> OptimizerState:
+    def init(self, dim: int, tensors: Sequence[tuple[int, ...]] = ()) -> OptimizerState:
         """A momentum buffer of zeros, if there is momentum."""
         return OptimizerState({"momentum": np.zeros(dim, np.float32)} if self.momentum else {})
 
@@ -62,11 +64,11 @@ class SGD(Optimizer):
             stream=stream,
             offset=part.first,
             kind=kind,
-            lr=self.lr,
+            lr=fixed(self.lr),
             momentum=self.momentum,
             nesterov=self.nesterov,
-            l2=self.l2,
-            weight_decay=self.weight_decay,
+            l2=fixed(self.l2),
+            weight_decay=fixed(self.weight_decay),
         )
         return theta, OptimizerState({} if buffer is None else {"momentum": buffer})
 
@@ -78,10 +80,10 @@ class SGD(Optimizer):
             theta,
             state.arrays.get("momentum"),
             gradient,
-            lr=self.lr,
+            lr=fixed(self.lr),
             momentum=self.momentum,
             nesterov=self.nesterov,
-            l2=self.l2,
-            weight_decay=self.weight_decay,
+            l2=fixed(self.l2),
+            weight_decay=fixed(self.weight_decay),
         )
         return theta, OptimizerState({} if buffer is None else {"momentum": buffer})

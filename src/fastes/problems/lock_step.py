@@ -22,6 +22,7 @@ from fastes.problems.pulse import IDLE, no_pulse
 from fastes.problems.spaces import Box
 from fastes.problems.statistics import EpisodeStatistics
 from fastes.problems.transitions import TransitionRecorder, transition_sizes
+from fastes.schedules import number
 
 if TYPE_CHECKING:
     from fastes.problems.rollouts import Rollouts
@@ -104,7 +105,7 @@ class _Game:
         self._problem, self._batch, self._decoder, self._unit, self._play = problem, batch, decoder, unit, play
         self._members, self._episodes = play.seeds.shape
         box = batch.spaces.actions if isinstance(batch.spaces.actions, Box) else None
-        self._acting = Acting(decoder, unit, self._episodes, problem.action_noise, box)
+        self._acting = Acting(decoder, unit, self._episodes, number(problem.action_noise, unit.index), box)
         fixed = 0 if unit.conditions.growth > 1 else unit.conditions.step_limit
         longest = min((steps for steps in (problem.max_steps, fixed) if steps), default=0)
         self._recorder = recorder(problem.behaviour, problem.behaviour_samples, longest)

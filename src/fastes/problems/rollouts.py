@@ -18,6 +18,7 @@ from fastes.problems.batches.base import Batch
 from fastes.problems.behaviour import BehaviourFunction, recorder
 from fastes.problems.lock_step import LockStepSession
 from fastes.problems.transitions import transition_sizes
+from fastes.schedules import Schedule, Scheduled, at_first
 
 if TYPE_CHECKING:
     from torch import nn
@@ -64,7 +65,7 @@ class Rollouts(Problem):
     action: str | ActionFunction = "auto"
     bins: int = 5
     action_size: int = 0
-    action_noise: float = 0.0
+    action_noise: Scheduled = 0.0
     step_budget: int = 0
     episode_cutoff: int = 0
     cutoff_growth: float = 1.0
@@ -86,12 +87,16 @@ class Rollouts(Problem):
             ("step_budget", 0),
             ("episode_cutoff", 0),
             ("action_size", 0),
-            ("action_noise", 0),
             ("cutoff_growth", 1),
         ):
             value = getattr(self, name)
             if not least <= value < math.inf:
                 raise ProblemError(f"problem.{name} must be at least {least}, not {value}.")
+        if not 0 <= at_first(self.action_noise) < math.inf:
+            raise ProblemError(f"problem.action_noise must not be negative, not {at_first(self.action_noise)}.")
+        if isinstance(self.action_noise, Schedule) and self.action_noise.begin():
+            kind = self.action_noise.kind
+            raise ProblemError(f"problem.action_noise cannot follow a {kind}: that is for settings of the algorithm.")
         if not 0 <= self.obs_sample_prob <= 1 or not 0 < self.cutoff_share <= 1:
             raise ProblemError(
                 "problem.obs_sample_prob must be from 0 to 1 and problem.cutoff_share above 0 and at most 1, not "

@@ -11,20 +11,22 @@ import hashlib
 import json
 import signal
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
 
 from fastes.errors import ConfigError, ExecutorError
 from fastes.evaluator import Evaluator
-from fastes.executors.base import Executor, ExecutorSettings, Plan
+from fastes.executors.base import Executor, ExecutorSettings, Plan, Series
 from fastes.executors.failure import Failure, evaluated
 from fastes.executors.idle import idle_remarks
 from fastes.executors.mpi.parcels import (
     END,
     GENERATION,
+    NEXT,
     START,
     STEP,
     THETA,
@@ -44,6 +46,7 @@ from fastes.noise import Generation
 from fastes.optim import Optimizer
 from fastes.policies import Policy
 from fastes.problems.pulse import no_pulse
+from fastes.schedules import at_first
 
 _SAME, _OTHER = b"", b"other"  # than rank 0, of what a rank has made
 
@@ -66,6 +69,10 @@ class Mpi(ExecutorSettings):
     def create(self) -> Executor:
         """See `ExecutorSettings`. Raises ExecutorError if there is no MPI."""
         return MpiExecutor(self)
+
+    def series(self, directory: Path | None = None, tables: Iterable[Mapping[str, Any]] = ()) -> Series:
+        """See `ExecutorSettings`: all ranks go from run to run together. Raises ExecutorError if there is no MPI."""
+        return MpiSeries(self)
 
 
 class MpiExecutor(Executor):
@@ -91,7 +98,7 @@ class MpiExecutor(Executor):
         optimizer = None if plan is None else plan.algorithm.optimizer
         told: dict[str, Any] = {
             "fingerprint": _fingerprint(evaluator),
-            "optimizer": repr(optimizer),
+            "optimizer": _told(optimizer),
             "vectors": 1 if plan is None else plan.algorithm.vectors,
             "path": evaluator.policy.path,
         }
@@ -105,7 +112,9 @@ class MpiExecutor(Executor):
                 "rank has to build the same from the configuration: seed what a module draws when it is made, and "
                 "install the same fastes, torch and data on all nodes."
             )
-        if plan is not None and optimizer is not None and self._sync == "auto" and self._world.size > 1:
+        if plan is not None and optimizer is not None and not optimizer.in_parts:
+            self._check_whole(optimizer)
+        elif plan is not None and optimizer is not None and self._sync == "auto" and self._world.size > 1:
             with self._world.counted_on():
                 self._costs = measured(plan, self._sharded(optimizer), self._theta)
 
@@ -125,7 +134,7 @@ class MpiExecutor(Executor):
     def spread(self, optimizer: Optimizer) -> Optimizer:
         """See `Executor`."""
         sync = self._sync if self._costs is None else self._costs.better
-        return self._sharded(optimizer) if sync == "sharded" else optimizer
+        return self._sharded(optimizer) if sync == "sharded" and optimizer.in_parts else optimizer
 
     def remarks(self, units: int) -> list[str]:
         """See `Executor`."""
@@ -164,7 +173,10 @@ class MpiExecutor(Executor):
             return  # rank 0 could not start
         told = json.loads(message[1:])
         evaluator.policy.path = told["path"]
-        is_same = told["fingerprint"] == _fingerprint(evaluator) and told["optimizer"] in (repr(optimizer), repr(None))
+        is_same = told["fingerprint"] == _fingerprint(evaluator) and told["optimizer"] in (
+            _told(optimizer),
+            _told(None),
+        )
         self._begin(evaluator, told["vectors"])
         shard = None
         if optimizer is not None:
@@ -188,6 +200,13 @@ class MpiExecutor(Executor):
         self._evaluator = evaluator
         self._theta = NodeTheta(self._world, evaluator.policy.dim, vectors)
         self._has_begun = True
+
+    def _check_whole(self, optimizer: Optimizer) -> None:
+        if self._sync == "sharded":
+            raise ExecutorError(
+                f"executor.sync = 'sharded' does not go with {type(optimizer).__name__}, whose steps are of theta as a "
+                "whole: leave it out, and rank 0 updates theta."
+            )
 
     def _sharded(self, optimizer: Optimizer) -> Sharded:
         """On rank 0."""
@@ -217,6 +236,40 @@ class MpiExecutor(Executor):
         return packed_results(results)
 
 
+class MpiSeries(Series):
+    """Rank 0 says which run is next; the others wait for that between runs."""
+
+    def __init__(self, settings: Mpi) -> None:
+        """Meets the other ranks."""
+        super().__init__(settings)
+        self._world = world()
+        self._is_open = True
+
+    @property
+    def coordinates(self) -> bool:
+        """See `Series`."""
+        return self._world.rank == 0
+
+    def agreed(self, following: str | None) -> str:
+        """See `Series`. Ends the job if this rank and rank 0 are not at the same point."""
+        if following is not None:
+            self._world.told(NEXT + following.encode())
+            return following
+        message = self._world.told(None)
+        if message[:1] == NEXT:
+            return message[1:].decode()
+        if message:  # this rank could not begin a run that rank 0 has begun
+            print(f"fastes: rank {self._world.rank} could not take part in a run, and ends the job.", flush=True)
+            self._world.abort()
+        return ""
+
+    def close(self, *, done: bool) -> None:
+        """See `Series`."""
+        if self._is_open and self.coordinates and not self._world.is_counted_on:
+            self._world.told(NEXT)
+        self._is_open = False
+
+
 def _fingerprint(evaluator: Evaluator) -> str:
     """Of all that theta does not set: the units, the layout of the parameters, buffers and frozen parameters."""
     policy: Policy = evaluator.policy
@@ -228,3 +281,12 @@ def _fingerprint(evaluator: Evaluator) -> str:
         made.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         made.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return made.hexdigest()
+
+
+def _told(optimizer: Optimizer | None) -> str:
+    """An optimizer as ranks compare it: with the first numbers of schedules, since functions of a program are others in
+    each process.
+    """
+    if optimizer is None:
+        return "None"
+    return repr(optimizer.at({name: at_first(value) for name, value in optimizer.schedules().items()}))

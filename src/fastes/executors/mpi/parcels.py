@@ -19,7 +19,7 @@ from fastes.noise import Generation, Perturbation
 from fastes.types import AnyArray, Float32Array
 
 # The first byte of what rank 0 tells the others.
-START, THETA, STEP, GENERATION, END = b"S", b"T", b"U", b"G", b"E"
+START, THETA, STEP, GENERATION, END, NEXT = b"S", b"T", b"U", b"G", b"E", b"N"
 
 _JSON = "json"
 _BY_MEMBER = ("centers", "trials")  # arrays that not every generation has

@@ -6,12 +6,15 @@ a step from another state than the last one led to: the first, also of a run tha
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from fastes.executors.mpi.parcels import STEP
 from fastes.executors.mpi.slices import Slices
 from fastes.executors.mpi.step import Step
 from fastes.executors.mpi.theta import NodeTheta
 from fastes.executors.mpi.world import World
 from fastes.optim import WHOLE, Optimizer, OptimizerState, Part
+from fastes.schedules import Scheduled
 from fastes.types import Float32Array, UInt32Array
 
 
@@ -23,6 +26,7 @@ class Shard:
         self._world, self._theta, self._optimizer = world, theta, optimizer
         self._slices: Slices | None = None
         self._moments: dict[str, Float32Array] = {}
+        self.last: OptimizerState | None = None  # on rank 0, whose arrays all ranks have their slices of
 
     def take(self, step: Step, state: OptimizerState | None = None) -> OptimizerState:
         """Changes the nodes' theta. state: on rank 0 before the step; gives the one after it there, elsewhere nothing
@@ -35,7 +39,7 @@ class Shard:
         theta, after = slices.of(self._theta.array), OptimizerState(self._moments, step.scalars)
         if slices.size:
             with self._world.own_threads():
-                theta, after = self._optimizer.step(
+                theta, after = self._optimizer.at(step.numbers).step(
                     theta,
                     after,
                     step.weights,
@@ -66,14 +70,29 @@ class Shard:
 class Sharded(Optimizer):
     """On rank 0: an optimizer whose steps all ranks take, to the same bits."""
 
-    def __init__(self, optimizer: Optimizer, world: World, theta: NodeTheta, shard: Shard) -> None:
-        """optimizer: that of the shards of all ranks."""
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        world: World,
+        theta: NodeTheta,
+        shard: Shard,
+        numbers: Mapping[str, float] | None = None,
+    ) -> None:
+        """optimizer: that of the shards of all ranks; numbers: of its schedules, at present."""
         self._optimizer, self._world, self._theta, self._shard = optimizer, world, theta, shard
-        self._last: OptimizerState | None = None  # whose arrays all ranks have their slices of
+        self._numbers = dict(numbers or {})
 
-    def init(self, dim: int) -> OptimizerState:
+    def schedules(self) -> dict[str, Scheduled]:
         """See `Optimizer`."""
-        return self._optimizer.init(dim)
+        return self._optimizer.schedules()
+
+    def at(self, numbers: Mapping[str, float]) -> Optimizer:
+        """See `Optimizer`."""
+        return Sharded(self._optimizer, self._world, self._theta, self._shard, numbers)
+
+    def init(self, dim: int, tensors: Sequence[tuple[int, ...]] = ()) -> OptimizerState:
+        """See `Optimizer`."""
+        return self._optimizer.init(dim, tensors)
 
     def step(
         self,
@@ -90,16 +109,18 @@ class Sharded(Optimizer):
     ) -> tuple[Float32Array, OptimizerState]:
         """See `Optimizer`; of the whole only."""
         assert part is WHOLE
-        names, is_new = list(state.arrays), state is not self._last
-        step = Step(weights, rows, seed, generation, kind, theta.size, state.scalars, names, is_new, stream)
+        names, is_new = list(state.arrays), state is not self._shard.last
+        step = Step(
+            weights, rows, seed, generation, kind, theta.size, state.scalars, names, is_new, stream, self._numbers
+        )
         with self._world.counted_on():
             self._theta.show(theta)
             self._world.told(STEP + step.packed())
-            self._last = self._shard.take(step, state)
-            return self._theta.taken(theta.size), self._last
+            self._shard.last = after = self._shard.take(step, state)
+            return self._theta.taken(theta.size), after
 
     def apply(
         self, theta: Float32Array, state: OptimizerState, gradient: Float32Array
     ) -> tuple[Float32Array, OptimizerState]:
         """See `Optimizer`; on rank 0 alone."""
-        return self._optimizer.apply(theta, state, gradient)
+        return self._optimizer.at(self._numbers).apply(theta, state, gradient)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastes.executors.mpi.parcels import packed, unpacked
 from fastes.types import Float32Array, UInt32Array
@@ -12,7 +12,7 @@ from fastes.types import Float32Array, UInt32Array
 class Step:
     """What it takes besides theta and moments: weights: float32 [K]; rows: uint32 [K]; seed, generation, kind and
     stream of the noise; dim: D; scalars: of the optimizer's state; names: of its arrays; is_new: whether these have to
-    be sent.
+    be sent; numbers: of the optimizer's schedules.
     """
 
     weights: Float32Array
@@ -25,6 +25,7 @@ class Step:
     names: list[str]
     is_new: bool
     stream: int = 0
+    numbers: dict[str, float] = field(default_factory=dict)
 
     def packed(self) -> bytes:
         """As bytes."""
@@ -38,4 +39,4 @@ class Step:
         return cls(arrays["weights"], arrays["rows"], *(others[name] for name in _OTHERS))
 
 
-_OTHERS = ("seed", "generation", "kind", "dim", "scalars", "names", "is_new", "stream")
+_OTHERS = ("seed", "generation", "kind", "dim", "scalars", "names", "is_new", "stream", "numbers")

@@ -73,6 +73,8 @@ def _seconds(plan: Plan, optimizer: Optimizer, theta: NodeTheta, clock: Clock) -
 def _tried(plan: Plan, optimizer: Optimizer, theta: NodeTheta, rows: int, clock: Clock) -> float:
     """The best of a few updates with so many rows."""
     state, kind = plan.state, plan.algorithm.ask(plan.state).noise.kind
+    present = plan.algorithm.with_optimizer(optimizer).present(state).optimizer
+    assert present is not None
     sample = state.theta[:_SAMPLE]
     moments = OptimizerState({k: v[:_SAMPLE] for k, v in state.optimizer.arrays.items()}, state.optimizer.scalars)
     weights, numbers = np.full(rows, 1e-3, np.float32), np.arange(rows, dtype=np.uint32)
@@ -80,7 +82,7 @@ def _tried(plan: Plan, optimizer: Optimizer, theta: NodeTheta, rows: int, clock:
     seconds = []
     for _ in range(_TIMES):
         start = clock()
-        sample, moments = optimizer.step(sample, moments, weights, numbers, seed=state.seed, generation=0, kind=kind)
+        sample, moments = present.step(sample, moments, weights, numbers, seed=state.seed, generation=0, kind=kind)
         theta.show(sample)
         seconds.append(clock() - start)
     return min(seconds)

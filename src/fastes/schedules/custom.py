@@ -1,0 +1,56 @@
+"""A schedule that a configuration names by import path: a function of the generation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, ClassVar
+
+from fastes.schedules.base import Memory, Schedule, number
+
+
+@dataclass(frozen=True)
+class Custom(Schedule):
+    """What `path`, "module:callable", gives for (generation, **arguments).
+
+    It has to give the same for a generation wherever the run is made again: it may look at nothing else.
+
+    Raises ValueError if there is no such function, or it does not give a finite number.
+    """
+
+    kind: ClassVar[str] = "custom"
+
+    path: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Imports it, and asks for the first number."""
+        try:
+            self.at(0, {})
+        except TypeError as error:
+            raise ValueError(f"{self.path} cannot be called with a generation and its arguments: {error}.") from error
+
+    def at(self, generation: int, memory: Memory) -> float:
+        """See `Schedule`."""
+        function = imported(self.path)
+        return number(lambda g: function(g, **self.arguments), generation)
+
+    def table(self) -> dict[str, Any]:
+        """See `Schedule`."""
+        return {"kind": self.path} | self.arguments
+
+
+def imported(path: str) -> Callable[..., Any]:
+    """What a path "module:callable" or "module.callable" names. Raises ValueError."""
+    module, _, name = path.partition(":") if ":" in path else path.rpartition(".")
+    try:
+        found: Any = import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be imported: {error}.") from error
+    if not callable(found):
+        raise ValueError(f"{path} is a {type(found).__name__}, not a function.")  # noqa: TRY004 (as of all settings)
+    made: Callable[..., Any] = found
+    return made
