@@ -68,10 +68,10 @@ class Stage:
         return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).splitlines()]
 
 
-def stage(terminal: bool) -> Stage:
+def stage(terminal: bool, width: int = 80) -> Stage:
     output = io.StringIO()
     environment = {"TERM": "xterm"}
-    console = Console(file=output, width=80, force_terminal=terminal, _environ=environment)
+    console = Console(file=output, width=width, force_terminal=terminal, _environ=environment)
     result = Stage(ConsoleReporter(console, lambda: result.now_s), output)
     return result
 
@@ -134,8 +134,9 @@ def test_the_live_display() -> None:
     live.generation(2, 1.0)
     display = live.last_display()
     assert all(len(line) <= 80 for line in display)
-    assert display[0].startswith("generation 2/50 ")
-    assert display[0].endswith(" 0:00:02 < 0:00:48 left")
+    assert display[0].startswith("generation 2/50  ")
+    assert display[0].endswith("  5,210 evaluations/s  0:00:02 < 0:00:48 left")
+    assert len(display[0]) == 80
     assert set(display[1]) <= set("━╸╺")
     assert len(display[1]) == 80
     rows = {line.split()[0]: " ".join(line.split()[1:]) for line in display[2:]}
@@ -144,7 +145,7 @@ def test_the_live_display() -> None:
         "sigma": "0.1",
         "update": "norm 0.01235",
         "steps": "total 102,400",
-        "rate": "evaluations 5,210/s steps 520,134/s",
+        "rate": "steps 520,134/s",
         "evaluation": "mean 12.5 (generation 1)",
         "trend": "▁█",
     }
@@ -169,8 +170,53 @@ def test_workers_elsewhere_are_shown_as_far_as_there_is_trouble() -> None:
     live.reporter.start(INFO)
     counters = {"executor_accepted": 1_000, "executor_assigned": 1_001, "executor_stale": 0, "executor_duplicate": 2}
     live.generation(1, 1.0, executor_workers=0, **counters)
-    rows = {line.split()[0]: line.split()[1:] for line in live.last_display()[2:]}
-    assert rows["executor"] == ["workers", "0", "duplicate", "2"]
+    head, _, *table = live.last_display()
+    assert "  0 workers  " in head
+    rows = {line.split()[0]: line.split()[1:] for line in table}
+    assert rows["executor"] == ["duplicate", "2"]
+
+
+@pytest.mark.parametrize(("workers", "expected"), [(1, "1 worker"), (2, "2 workers"), (1000, "1,000 workers")])
+def test_workers_are_counted_at_the_head_and_in_plain_lines(workers: int, expected: str) -> None:
+    live, plain = stage(terminal=True), stage(terminal=False)
+    for shown in (live, plain):
+        shown.reporter.start(INFO)
+        shown.generation(1, 1.0, executor_workers=workers)
+    assert f"  {expected}  0:00:01 < 0:00:49 left" in live.last_display()[0]
+    assert not any(line.startswith("executor") for line in live.last_display())
+    assert f"  workers {workers:,}  0:00:01" in plain.lines()[-1]
+
+
+def test_a_narrow_display_has_lines_of_its_own_and_cuts_nothing() -> None:
+    live = stage(terminal=True, width=40)
+    live.reporter.start(INFO)
+    live.generation(1, 1.0, executor_workers=2, fitness_std=0.123456, evaluation_mean=12.5, evaluation_std=1.5)
+    live.generation(2, 1.0, executor_workers=2, fitness_std=0.123456)
+    assert live.last_display() == [
+        "generation 2/50  5,210 evaluations/s",
+        "2 workers  0:00:02 < 0:00:48 left",
+        "━╸" + 38 * "━",
+        "fitness     mean 20       max 500",
+        "            min 9.062     std 0.1235",
+        "sigma       0.1",
+        "update      norm 0.01235",
+        "steps       total 102,400",
+        "rate        steps 520,134/s",
+        "evaluation  mean 12.5     std 1.5",
+        "            (generation 1)",
+        "trend       ▁█",
+    ]
+
+
+def test_a_wide_display_has_values_below_each_other() -> None:
+    live = stage(terminal=True, width=160)
+    live.reporter.start(INFO)
+    live.generation(1, 1.0, fitness_std=0.123456, evaluation_mean=12.5, evaluation_std=1.5)
+    live.generation(2, 1.0)
+    display = live.last_display()
+    assert len(display[0]) == len(display[1]) == 160
+    assert "fitness     mean 20       max 500       min 9.062     std 0.1235    (generation 1)" in display
+    assert "evaluation  mean 12.5     std 1.5       (generation 1)" in display
 
 
 def test_messages_are_not_markup() -> None:
@@ -233,3 +279,11 @@ def test_an_ascii_terminal() -> None:
 )
 def test_sparkline(values: list[float], width: int, expected: str) -> None:
     assert sparkline(values, width) == expected
+
+
+def test_what_other_reporters_take_to_start_is_no_time_of_the_run() -> None:
+    plain = stage(terminal=False)
+    plain.reporter.start(INFO)
+    plain.now_s = 30.0
+    plain.generation(1, 2.0)
+    assert plain.progress()[-1].endswith("  0:00:02 < 0:01:38 left")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import difflib
+import math
+import re
 import tomllib
 import types
 import typing
@@ -18,18 +20,21 @@ from fastes.algorithms import ALGORITHMS, Algorithm
 from fastes.description import PYTHON, described
 from fastes.errors import ConfigError, FastesError
 from fastes.executors import EXECUTORS, ExecutorSettings
-from fastes.optim import OPTIMIZERS, Optimizer
+from fastes.optim import OPTIMIZERS, Optimizer, TorchOptimizer, is_import_path
 from fastes.policies import POLICIES, Interface, PolicySpec, build
 from fastes.policies.build import imported
 from fastes.problems import PROBLEMS, Problem
+from fastes.report import REPORTERS, Reporter
 from fastes.run_settings import Evaluation, Output
 from fastes.saved_policy import load_weights, policy_tables
+from fastes.schedules import SCHEDULES, Custom, Schedule, TorchSchedule
 from fastes.trainer import Trainer
 
 _DEFAULT_KINDS = {"executor": "local"}
 _TABLES = ("problem", "policy", "algorithm", "optimizer", "executor", "evaluation", "output")
 _NUMBERS = ("seed", "generations", "unit_size")
 _TEXTS = ("device",)
+_TORCH_SCHEDULES = "torch.optim.lr_scheduler"
 
 
 def read_tables(path: Path) -> dict[str, Any]:
@@ -71,7 +76,7 @@ def _toml_value(text: str) -> Any:
 
 
 def _check_tables(tables: dict[str, Any]) -> None:
-    _check_keys(tables, (*_NUMBERS, *_TEXTS, *_TABLES), "")
+    _check_keys(tables, (*_NUMBERS, *_TEXTS, *_TABLES, "reporters"), "")
     for name in _TABLES:
         if not isinstance(tables.get(name, {}), dict):
             raise ConfigError(f"{name} must be a table, [{name}], not {tables[name]!r}.")
@@ -88,18 +93,26 @@ def trainer(tables: dict[str, Any], **options: Any) -> Trainer:
     table = tables.get("problem", {})
     policy, arguments = _policy(tables.get("policy"))
     output = _settings(Output, tables["output"], "output") if "output" in tables else None
+    listed = _listed(tables.get("reporters", []))
+    options["reporters"] = (*options.get("reporters", ()), *reporters(listed))
     return Trainer(
         problem=problem(table),
         problem_table=table if _is_path(table.get("kind")) else None,
         policy=policy,
         policy_arguments=arguments,
         algorithm=algorithm(tables),
-        executor=typing.cast(ExecutorSettings, _of_kind(EXECUTORS, tables.get("executor", {}), "executor")),
+        executor=executor(tables),
         evaluation=_settings(Evaluation, tables.get("evaluation", {}), "evaluation"),
         output=output,
+        reporter_tables=listed or None,
         **plain,
         **options,
     )
+
+
+def executor(tables: dict[str, Any]) -> ExecutorSettings:
+    """The executor of the table [executor]. Raises ConfigError."""
+    return typing.cast(ExecutorSettings, _of_kind(EXECUTORS, tables.get("executor", {}), "executor"))
 
 
 def algorithm(tables: dict[str, Any]) -> Algorithm:
@@ -116,7 +129,21 @@ def algorithm(tables: dict[str, Any]) -> Algorithm:
         raise ConfigError(f"[optimizer]: algorithm.kind = {kind!r} moves theta by itself; leave the table out.")
     own = described(made.optimizer, OPTIMIZERS)  # its own defaults are the algorithm's, such as the lr of ars
     default = own if table.get("kind", own["kind"]) == own["kind"] else {}
-    return made.with_optimizer(typing.cast(Optimizer, _of_kind(OPTIMIZERS, default | table, "optimizer")))
+    return made.with_optimizer(_optimizer(default | table))
+
+
+def _optimizer(table: dict[str, Any]) -> Optimizer:
+    """A native one, or one of PyTorch by import path, whose settings are looked at by its class."""
+    kind = table.get("kind")
+    if not is_import_path(kind):
+        return typing.cast(Optimizer, _of_kind(OPTIMIZERS, table, "optimizer"))
+    settings = {
+        key: _schedule(value, f"optimizer.{key}") if isinstance(value, dict) and key != "optimizer" else value
+        for key, value in table.items()
+        if key not in ("kind", "lr")
+    }
+    lr = {"lr": _value(float | Schedule, table["lr"], "optimizer.lr")} if "lr" in table else {}
+    return typing.cast(Optimizer, _call(TorchOptimizer, {"kind": kind, "settings": settings} | lr, "optimizer"))
 
 
 def load_policy(directory: str | Path, module: nn.Module | None = None) -> nn.Module:
@@ -141,20 +168,52 @@ def load_policy(directory: str | Path, module: nn.Module | None = None) -> nn.Mo
 
 def problem(table: dict[str, Any]) -> Problem:
     """The problem of a [problem] table. Raises ConfigError."""
-    kind = table.get("kind", "gym")
-    if _is_path(kind):
-        arguments = {key: value for key, value in table.items() if key != "kind"}
-        try:
-            made = imported(kind, ConfigError)(**arguments)
-        except FastesError:
-            raise
-        except Exception as error:  # a user's factory may raise anything
-            reason = f"{type(error).__name__}: {str(error).removesuffix('.')}"
-            raise ConfigError(f"[problem]: {kind!r} raised {reason}.") from error
-        if not isinstance(made, Problem):
-            raise ConfigError(f"problem.kind = {kind!r} gave a {type(made).__name__}, not a fastes Problem.")
-        return made
+    if _is_path(table.get("kind")):
+        return _custom(Problem, table, "problem")  # type: ignore[type-abstract]  # no instance is made of it
     return typing.cast(Problem, _of_kind(PROBLEMS, {"kind": "gym"} | table, "problem"))
+
+
+def reporters(entries: Any) -> list[Reporter]:
+    """Those of `reporters = ["mlflow", { kind = "wandb", project = "x" }]`. Raises ConfigError, and UserError where the
+    package of one is missing.
+    """
+    return [_reporter(entry, f"reporters[{i}]") for i, entry in enumerate(_listed(entries))]
+
+
+def _listed(entries: Any) -> list[Any]:
+    if isinstance(entries, (str, dict)):
+        return [entries]  # one alone
+    if not isinstance(entries, list):
+        example = '["mlflow", { kind = "wandb", project = "x" }]'
+        raise ConfigError(f"reporters must be a list such as {example}, not {entries!r}.")
+    return entries
+
+
+def _reporter(entry: Any, path: str) -> Reporter:
+    table = {"kind": entry} if isinstance(entry, str) else entry
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path} must be a name such as 'mlflow', or a table with a kind, not {entry!r}.")
+    if _is_path(table.get("kind")):
+        return _custom(Reporter, table, path)
+    return typing.cast(Reporter, _of_kind(REPORTERS, table, path))
+
+
+_Made = typing.TypeVar("_Made")
+
+
+def _custom(cls: type[_Made], table: dict[str, Any], where: str) -> _Made:
+    """What the factory "module:callable" of a table makes of its other keys. Raises ConfigError."""
+    kind = table["kind"]
+    try:
+        made = imported(kind, ConfigError)(**{key: value for key, value in table.items() if key != "kind"})
+    except FastesError:
+        raise
+    except Exception as error:  # a user's factory may raise anything
+        reason = f"{type(error).__name__}: {str(error).removesuffix('.')}"
+        raise ConfigError(f"[{where}]: {kind!r} raised {reason}.") from error
+    if not isinstance(made, cls):
+        raise ConfigError(f"{where}.kind = {kind!r} gave a {type(made).__name__}, not a fastes {cls.__name__}.")
+    return made
 
 
 def _policy(table: dict[str, Any] | None) -> tuple[PolicySpec | None, dict[str, Any]]:
@@ -167,6 +226,20 @@ def _policy(table: dict[str, Any] | None) -> tuple[PolicySpec | None, dict[str, 
     return typing.cast(PolicySpec, _of_kind(POLICIES, {"kind": "mlp"} | table, "policy")), {}
 
 
+def accepts(hint: Any, value: Any) -> bool:
+    """Whether a field of this type takes the value."""
+    try:
+        _value(hint, value, "")
+    except ConfigError:
+        return False
+    return True
+
+
+def settings_of(cls: type[Any], table: dict[str, Any], where: str) -> Any:
+    """An instance of a dataclass of settings from the table [where]. Raises ConfigError, as `trainer` does."""
+    return _settings(cls, table, where)
+
+
 def _is_path(kind: Any) -> bool:
     return isinstance(kind, str) and ":" in kind and not kind.startswith(PYTHON)
 
@@ -175,7 +248,8 @@ def _of_kind(registry: Mapping[str, type], table: dict[str, Any], where: str, **
     kind = table.get("kind", _DEFAULT_KINDS.get(where, ""))
     _check_named(kind, f"{where}.kind")
     if not isinstance(kind, str) or kind not in registry:
-        extra = ", or 'module:callable'" if where in ("problem", "policy") else ""
+        extra = ", or 'module:callable'" if where.startswith(("problem", "policy", "reporters")) else ""
+        extra = ", or a class of PyTorch such as 'torch.optim.RAdam'" if where == "optimizer" else extra
         raise ConfigError(
             f"{where}.kind must be one of {', '.join(registry)}{extra}, not {kind!r}.{_hint(kind, registry)}"
         )
@@ -212,8 +286,10 @@ def _call(factory: Callable[..., Any], arguments: dict[str, Any], where: str) ->
     except FastesError:
         raise
     except (TypeError, ValueError) as error:
-        end = "" if str(error).endswith((".", "?")) else "."
-        raise ConfigError(f"[{where}]: {error}{end}") from error
+        reason = re.sub(r"^\w+: ", "", str(error))  # of "adam: lr must be above 0"
+        place = f"{where}." if reason.startswith(tuple(f"{key} " for key in arguments)) else f"[{where}]: "
+        end = "" if reason.endswith((".", "?")) else "."
+        raise ConfigError(f"{place}{reason}{end}") from error
 
 
 def _check_keys(table: dict[str, Any], known: Sequence[str], where: str, kind: str = "") -> None:
@@ -237,6 +313,8 @@ def _value(hint: Any, value: Any, path: str) -> Any:
     _check_named(value, path)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
+        if Schedule in arguments and isinstance(value, dict):
+            return _schedule(value, path)
         for option in arguments:
             if option is type(None) or typing.get_origin(option) not in (None, tuple, dict):
                 continue  # what TOML cannot hold, such as a callable
@@ -258,11 +336,44 @@ def _value(hint: Any, value: Any, path: str) -> Any:
         return value
     elif hint is Path and isinstance(value, str):
         return Path(value)
-    elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+    elif hint in (int, float) and _is_number(value) and not _is_finite(value):
+        raise ConfigError(f"{path} must be finite, and whole numbers have 64 bits, not {value!r}.")
+    elif hint is float and _is_number(value):
         return float(value)
     elif isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
     raise ConfigError(f"{path} must be {_described(hint)}, not {value!r}.{_literal_hint(hint, value)}")
+
+
+def _schedule(table: dict[str, Any], path: str) -> Schedule:
+    """The schedule of a table, at a path such as algorithm.sigma. Raises ConfigError."""
+    kind = table.get("kind")
+    _check_named(kind, f"{path}.kind")
+    arguments = {key: value for key, value in table.items() if key != "kind"}
+    if isinstance(kind, str) and kind.startswith(_TORCH_SCHEDULES):
+        start = _value(float, arguments.pop("start", None), f"{path}.start")
+        settings = {"scheduler": kind, "start": start, "arguments": arguments}
+        return typing.cast(Schedule, _call(TorchSchedule, settings, path))
+    if _is_path(kind):
+        return typing.cast(Schedule, _call(Custom, {"path": kind, "arguments": arguments}, path))
+    if kind not in SCHEDULES:
+        found = "is missing" if kind is None else f"cannot be {kind!r}"
+        known = f"{', '.join(SCHEDULES)}, {_TORCH_SCHEDULES}.NAME, or 'module:callable'"
+        raise ConfigError(f"{path}.kind {found}: it must be one of {known}.{_hint(kind, SCHEDULES)}")
+    cls: Any = SCHEDULES[kind]
+    for field in dataclasses.fields(cls):
+        if field.default is dataclasses.MISSING and field.name not in arguments:
+            raise ConfigError(f"{path}.{field.name} is missing: a {kind} schedule needs it.")
+    return typing.cast(Schedule, _settings(cls, arguments, path, kind))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_finite(value: float) -> bool:
+    """No nan or inf, which TOML can write; and no integers beyond those of TOML, but for a seed's."""
+    return -(2**63) <= value < 2**64 if isinstance(value, int) else math.isfinite(value)
 
 
 def _is_tuple(hint: Any) -> bool:
@@ -273,7 +384,8 @@ def _literal_hint(hint: Any, value: Any) -> str:
     return _hint(value, typing.get_args(hint)) if typing.get_origin(hint) is Literal else ""
 
 
-_PLAIN = {int: "a whole number", float: "a number", str: "text", bool: "true or false", Path: "a path"}
+_PLAIN: dict[Any, str] = {int: "a whole number", float: "a number", str: "text", bool: "true or false", Path: "a path"}
+_PLAIN[Schedule] = "a schedule such as { kind = 'linear', start = 0.1, end = 0.01, generations = 100 }"
 
 
 def _described(hint: Any) -> str:

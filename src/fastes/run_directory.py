@@ -129,7 +129,7 @@ class RunDirectory:
                     return cls(path, lock, writer, base, found.generation, keep), progress
                 _put_aside(path / "journal.bin")
                 report(
-                    f"{type(algorithm).__name__} learns from more than the journal holds: generations "
+                    f"{type(algorithm).__name__} cannot go on from the journal ({_reason(algorithm)}): generations "
                     f"{found.generation + 1} to {last} are trained again, and a new journal starts there."
                     if fits
                     else f"the journal leads from generation {base} to {last}, past or not as far as checkpoint "
@@ -184,10 +184,21 @@ def replay(path: Path, algorithm: Algorithm, generation: int | None, report: Rep
     Raises StorageError if the journal or the checkpoint is damaged before that generation, or they do not fit, or if
     the algorithm's states do not follow from fitness.
     """
+    for state, _ in replayed_states(path, algorithm, generation, report):
+        last = state
+    return last
+
+
+def replayed_states(
+    path: Path, algorithm: Algorithm, generation: int | None, report: Report
+) -> Iterator[tuple[State, Record | None]]:
+    """Every state from the journal's base to that of `replay`, each with the record of the generation that comes next,
+    None if the journal has no more. Raises as `replay`, when the first is asked for or where one does not follow.
+    """
     if not algorithm.replays:
         raise StorageError(
-            f"a run of {type(algorithm).__name__} cannot be made again from the fitness in {path}: its states follow "
-            f"from every step that was taken. They are in {path.parent / 'checkpoints'}."
+            f"a run of {type(algorithm).__name__} cannot be made again from the fitness in {path}: "
+            f"{_reason(algorithm)}. They are in {path.parent / 'checkpoints'}."
         )
     log = journal.read(path)
     if log.damage is not None:
@@ -201,9 +212,29 @@ def replay(path: Path, algorithm: Algorithm, generation: int | None, report: Rep
     if progress.state.digest() != log.header["base_digest"]:
         raise StorageError(f"the checkpoint of generation {base} beside {path} is not the one that it starts from.")
     for record in log.records:
-        if record.generation <= wanted:
-            progress = replayed(progress, record, algorithm)
-    return progress.state
+        yield progress.state, record
+        if record.generation > wanted:
+            return
+        progress = replayed(progress, record, algorithm)
+    yield progress.state, None
+
+
+def kept_states(directory: Path, algorithm: Algorithm) -> Iterator[tuple[State, Record | None]]:
+    """The states of a run's checkpoints, from the first one on, each with the record of the generation that comes next
+    where the journal has it. Raises StorageError if one cannot be read.
+    """
+    log = journal.read(directory / "journal.bin")
+    records = {record.generation: record for record in log.records}
+    for path in sorted((directory / "checkpoints").glob("generation-*.safetensors")):
+        state = _progress(checkpoint.load(path), algorithm).state
+        yield state, records.get(state.generation + 1)
+
+
+def _reason(algorithm: Algorithm) -> str:
+    """Why its states do not follow from a journal."""
+    if algorithm.optimizer is not None and not algorithm.optimizer.replays:
+        return "its states follow from steps of PyTorch's optimizers, which depend on the processor"
+    return "its states follow from every step that was taken"
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,11 +27,12 @@ from fastes.noise import Generation
 from fastes.optim import OPTIMIZERS, OnDevice, Optimizer
 from fastes.policies import POLICIES, Interface, Policy, PolicySpec, build, parts_of
 from fastes.problems import PROBLEMS, Outcome, Problem, with_reference
-from fastes.report import GenerationReport, Reporter, Reporters, RunInfo, RunSummary
+from fastes.report import REPORTERS, GenerationReport, Reporter, Reporters, RunInfo, RunSummary
 from fastes.result import Result, mean_and_std, write_result
 from fastes.run_directory import Progress, RunDirectory, holds_run
 from fastes.run_settings import Evaluation, Output
 from fastes.saved_policy import save_policy
+from fastes.schedules import check_numbers
 from fastes.types import Metrics
 from fastes.version import VERSION
 
@@ -49,8 +51,10 @@ class Trainer:
     problem_table: what to call the problem in `config.toml`, if a factory named there made it;
     policy: what `fastes.policies.build` takes, None for the problem's own; generations: to end after, counted from the
     very start; unit_size: members that are evaluated together; resume: directory of a run to go on with (started
-    there if it was not yet); reporters: besides those of the output directory; device: where members are evaluated and
-    theta is updated, "cpu", "cuda" or "cuda:N".
+    there if it was not yet); reporters: besides those of the output directory, unless they are of the same class;
+    reporter_tables: what to call them in `config.toml`, None for what they are; device: where members are evaluated and
+    theta is updated, "cpu", "cuda" or "cuda:N"; hparams: for reporters, what a search has chosen, by name; stop: asked
+    after each generation, whether the run is to end there, as by Ctrl-C.
     """
 
     problem: Problem
@@ -67,8 +71,12 @@ class Trainer:
     unit_size: int = 64
     device: str = "cpu"
     reporters: Sequence[Reporter] = ()
+    reporter_tables: Sequence[str | dict[str, Any]] | None = None
+    hparams: dict[str, Any] = field(default_factory=dict)
+    stop: Callable[[GenerationReport], bool] | None = None
     clock: Callable[[], float] = time.monotonic
     _evaluated: tuple[State, Outcome] | None = field(default=None, init=False, repr=False, compare=False)
+    _stopped: bool = field(default=False, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Checks the settings. Raises ConfigError."""
@@ -101,7 +109,11 @@ class Trainer:
             "executor": described(self.executor, EXECUTORS),
             "evaluation": fields(self.evaluation),
         }
-        return tables | ({} if self.output is None else {"output": fields(self.output)})
+        tables |= {} if self.output is None else {"output": fields(self.output)}
+        named = self.reporter_tables
+        if named is None:
+            named = [described(each, REPORTERS) for each in self.reporters if type(each) in REPORTERS.values()]
+        return tables | ({"reporters": list(named)} if named else {})
 
     def evaluator(self, interface: Interface) -> Evaluator:
         """What evaluates the run's members, not opened. Raises PolicyError or ProblemError."""
@@ -116,19 +128,30 @@ class Trainer:
 
         Raises a FastesError if something outside goes wrong; what was on disk stays, and `result.json` says "failed".
         """
+        result = self.take_part()
+        if result is None:
+            raise SystemExit(0)  # what follows a run is for the process that led it
+        return result
+
+    def take_part(self, create: Callable[[], Executor] | None = None) -> Result | None:
+        """The same, but comes back everywhere, with None where this process has evaluated for another one.
+
+        create: makes the executor, one that may outlast the run; None for that of the settings.
+        """
         interface = self.problem.interface()
         with contextlib.closing(self.evaluator(interface)) as evaluator:
-            executor = self.executor.create()
+            executor = self.executor.create() if create is None else create()
             if executor.is_elsewhere and not is_here(self.device):
                 evaluator.stand_in()
             if not executor.coordinates:
                 executor.serve(evaluator, self.algorithm.optimizer)
-                raise SystemExit(0)  # what follows a run is for the process that led it
+                return None
             with contextlib.closing(executor):  # also when the run cannot begin: others may be waiting for it
                 return self._trained(evaluator, interface, executor)
 
     def _trained(self, evaluator: Evaluator, interface: Interface, executor: Executor) -> Result:
         reporters = Reporters(self._reporters())
+        self._stopped = False
         self.algorithm.check(self.problem, evaluator.policy, interface)
         state, first = self._first(evaluator.policy, self.problem.conditions(interface, self.algorithm.members))
         evaluator.policy.low_rank = first.is_low_rank
@@ -152,7 +175,7 @@ class Trainer:
                 reporters.message(note)
             generations = self._generations(progress, executor, evaluator, directory, reporters)
             with contextlib.suppress(UnfinishedError), interruptible(lambda: executor.stalled) as interrupted:
-                while not interrupted() and (following := next(generations, None)) is not None:
+                while not (interrupted() or self._stopped) and (following := next(generations, None)) is not None:
                     progress = following
             if directory is not None:
                 directory.save(progress)
@@ -177,6 +200,9 @@ class Trainer:
     def _first(self, policy: Policy, conditions: Conditions) -> tuple[State, Generation]:
         """The state before the first generation, and that. Raises ConfigError."""
         try:
+            self.algorithm.check_schedules(self.generations)
+            if dataclasses.is_dataclass(self.problem):
+                check_numbers(self.problem, self.generations)
             state = self.algorithm.init(policy.theta(), self.seed, conditions, policy.tensors, parts_of(policy))
             return state, self.algorithm.ask(state)
         except ValueError as error:  # such as noise of low rank for a policy without matrices
@@ -233,7 +259,10 @@ class Trainer:
             for failed in filter(None, (_failed_members(evaluations), _failed_center(state, evaluated))):
                 reporters.message(failed)
             images = {} if evaluated is None else evaluated.images
-            reporters.write(GenerationReport(state.generation, metrics, evaluations.fitness, seconds, images))
+            told = GenerationReport(state.generation, metrics, evaluations.fitness, seconds, images, state.theta)
+            reporters.write(told)
+            self._stopped = self.stop is not None and self.stop(told)
+            del told  # as its theta
             if directory is not None and self.output is not None and self.output.saves(state.generation):
                 directory.save(progress)
             yield progress
@@ -287,16 +316,14 @@ class Trainer:
             population=self.algorithm.members,
             dim=dim,
             config=config,
+            hparams=self.hparams,
         )
 
     def _reporters(self) -> list[Reporter]:
         reporters = list(self.reporters)
         if self.output is not None:
-            from fastes.report import CSVReporter, TensorBoardReporter
-
-            reporters.append(CSVReporter())
-            if self.output.tensorboard:
-                reporters.append(TensorBoardReporter())
+            kinds = ["csv", "tensorboard"] if self.output.tensorboard else ["csv"]
+            reporters += [REPORTERS[kind]() for kind in kinds if REPORTERS[kind] not in map(type, reporters)]
         return reporters
 
 

@@ -17,7 +17,8 @@ class RunInfo:
     """What is known before the first generation.
 
     `generations` is the target; `start_generation` of them were finished before this start (0 for a new run).
-    `population` is N, `dim` is D. `directory` is None for a run that keeps nothing.
+    `population` is N, `dim` is D. `directory` is None for a run that keeps nothing. `config`: the run as tables;
+    `hparams`: what of it was chosen by a search, by dotted name such as "algorithm.sigma", empty for most runs.
     """
 
     directory: Path | None
@@ -27,6 +28,7 @@ class RunInfo:
     population: int
     dim: int
     config: dict[str, Any]
+    hparams: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class GenerationReport:
 
     generation: finished generations so far, 1 after the first; metrics: scalars such as "fitness/mean";
     fitness: float32 [N], higher is better; seconds: wall time of this generation; images: uint8 [height, width,
-    channels] by name, which the environment gave when the centre was evaluated.
+    channels] by name, which the environment gave when the centre was evaluated; theta: float32 [D], the centre after
+    this generation, not to be changed or kept.
     """
 
     generation: int
@@ -43,6 +46,7 @@ class GenerationReport:
     fitness: Float32Array
     seconds: float
     images: Mapping[str, AnyArray] = field(default_factory=dict)
+    theta: Float32Array | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,16 +20,20 @@ from fastes.types import Metrics
 
 _LIVE_INTERVAL_S = 0.1
 _LINE_INTERVAL_S = 1.0
-_SPARKLINE_WIDTH = 24
+_SPARKLINE_WIDTH = 56
 _LEVELS = "▁▂▃▄▅▆▇█"
 _STATUS_STYLES = {"finished": "green", "interrupted": "yellow", "failed": "red"}
 _CELL_WIDTH = 14
+_GAP = 2
+_TREND = "trend"
 _ROUTINE = frozenset(f"executor/{name}" for name in ("bytes_sent", "bytes_received", "accepted", "assigned"))
+_RATE, _WORKERS = "rate/evaluations", "executor/workers"
 _LINE_METRICS = {
     "fitness/mean": "fitness",
     "fitness/max": "max",
     "evaluation/mean": "evaluation",
-    "rate/evaluations": "evaluations/s",
+    _RATE: "evaluations/s",
+    _WORKERS: "workers",
 }
 
 
@@ -68,6 +72,8 @@ class ConsoleReporter(Reporter):
             self._live.start(refresh=True)
 
     def write(self, report: GenerationReport) -> None:
+        if not self._history:  # whatever was started between start() and the first generation is no part of its time
+            self._started_s = self._clock() - report.seconds
         self._generation = report.generation
         self._metrics |= report.metrics
         self._measured |= dict.fromkeys(report.metrics, report.generation)
@@ -97,11 +103,8 @@ class ConsoleReporter(Reporter):
         self._drawn_generation = self._generation
 
     def _display(self, info: RunInfo) -> RenderableType:
-        """Progress on two lines, then a row for each group of metrics."""
-        head = Table.grid(expand=True)
-        head.add_column(no_wrap=True, ratio=1)
-        head.add_column(no_wrap=True, justify="right")
-        head.add_row(f"generation {self._generation:,}/{info.generations:,}", self._times(info))
+        """Progress, and how fast; then the metrics, a row for each group."""
+        head = _head(f"generation {self._generation:,}/{info.generations:,}", self._pace(info), self._console.width)
         bar = Table.grid(expand=True)  # a bar on its own ends without a line break
         bar.add_row(
             ProgressBar(
@@ -111,25 +114,39 @@ class ConsoleReporter(Reporter):
                 finished_style="green",
             )
         )
-        table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(style="cyan", no_wrap=True)
-        table.add_column()
         groups: dict[str, list[str]] = {}
         for name, value in self._metrics.items():
-            group, _, label = name.partition("/")
-            if not _is_shown(name, value):
-                continue
-            groups.setdefault(group, []).append(self._cell(name, label, value))
-        for group, cells in groups.items():
-            table.add_row(group, Text("  ".join(cell.ljust(_CELL_WIDTH) for cell in cells)))
-        if sparkline := self._sparkline():
-            table.add_row("trend", Text(sparkline, style="green"))
-        return Group(head, bar, table)
+            if _is_shown(name, value):
+                groups.setdefault(name.partition("/")[0], []).append(name)
+        table = Table.grid(padding=(0, _GAP, 0, 0))
+        table.add_column(style="cyan", no_wrap=True)
+        table.add_column(no_wrap=True)
+        width = self._console.width - _GAP - max(map(len, [*groups, _TREND]))
+        for group, names in groups.items():
+            table.add_row(group, Text("\n".join(in_columns(self._cells(names), width))))
+        if sparkline := self._sparkline(width):
+            table.add_row(_TREND, Text(sparkline, style="green"))
+        return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in head), bar, table)
 
-    def _cell(self, name: str, label: str, value: float) -> str:
-        unit = "/s" if name.startswith("rate/") else ""
-        age = "" if self._measured[name] == self._generation else f" (generation {self._measured[name]:,})"
-        return f"{label} {number(value)}{unit}{age}".lstrip()
+    def _pace(self, info: RunInfo) -> list[str]:
+        """How fast, on how many workers, how long."""
+        told = []
+        if (rate := self._metrics.get(_RATE)) is not None:
+            told.append(f"{number(rate)} evaluations/s")
+        if (workers := self._metrics.get(_WORKERS)) is not None:
+            told.append(f"{workers:,.0f} worker{'' if workers == 1 else 's'}")
+        return [*told, self._times(info)]
+
+    def _cells(self, names: Sequence[str]) -> list[str]:
+        """Metrics of a group; their generation behind those that are not of the last."""
+        cells = []
+        for name, following in itertools.zip_longest(names, names[1:]):
+            unit = "/s" if name.startswith("rate/") else ""
+            cells.append(f"{name.partition('/')[2]} {number(self._metrics[name])}{unit}".lstrip())
+            measured = self._measured[name]
+            if measured != self._generation and (following is None or self._measured[following] != measured):
+                cells.append(f"(generation {measured:,})")
+        return cells
 
     def _line(self, info: RunInfo) -> str:
         """Progress and what was measured since the line before."""
@@ -148,8 +165,8 @@ class ConsoleReporter(Reporter):
             return duration(elapsed_s)
         return f"{duration(elapsed_s)} < {duration(elapsed_s / done * left)} left"
 
-    def _sparkline(self) -> str:
-        return "" if self._console.options.ascii_only else sparkline(self._history, _SPARKLINE_WIDTH)
+    def _sparkline(self, width: int) -> str:
+        return "" if self._console.options.ascii_only else sparkline(self._history, min(width, _SPARKLINE_WIDTH))
 
     def _conclude(self, summary: RunSummary) -> None:
         rows = [
@@ -203,10 +220,37 @@ def sparkline(values: Sequence[float], width: int) -> str:
     return "".join(_LEVELS[round((mean - low) * scale)] for mean in means)
 
 
+def _head(progress: str, pace: Sequence[str], width: int) -> list[str]:
+    """Progress at the left and pace at the right of one line, or as many lines as it takes."""
+    right = (" " * _GAP).join(pace)
+    if len(progress) + _GAP + len(right) <= width:
+        return [progress + right.rjust(width - len(progress))]
+    lines = [progress]
+    for part in pace:
+        longer = lines[-1] + " " * _GAP + part
+        lines = [*lines[:-1], longer] if len(longer) <= width else [*lines, part]
+    return lines
+
+
+def in_columns(cells: Sequence[str], width: int) -> list[str]:
+    """Lines of at most `width` characters, if no cell is longer; cells begin at multiples of `_CELL_WIDTH`."""
+    lines = [""]
+    for cell in cells:
+        start = -(-(len(lines[-1]) + 1) // _CELL_WIDTH) * _CELL_WIDTH
+        if not lines[-1]:
+            lines[-1] = cell
+        elif start + len(cell) <= width:
+            lines[-1] = lines[-1].ljust(start) + cell
+        else:
+            lines.append(cell)
+    return lines
+
+
 def _is_shown(name: str, value: float) -> bool:
-    """Of the counters of workers elsewhere, only those that tell of trouble: `fastes top` shows the others."""
-    counter = name.startswith("executor/") and name != "executor/workers"
-    return not counter or (value != 0 and name not in _ROUTINE)
+    """In the table. Of counters of workers elsewhere only those are that tell of trouble: `fastes top` shows all."""
+    if name in (_RATE, _WORKERS):
+        return False
+    return not name.startswith("executor/") or (value != 0 and name not in _ROUTINE)
 
 
 def number(value: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -14,6 +15,7 @@ from fastes.report.base import GenerationReport, Reporter, RunInfo, RunSummary
 _FIRST_COLUMNS = ["generation", "seconds"]
 
 
+@dataclass(eq=False)
 class CSVReporter(Reporter):
     """Writes `metrics.csv` into the run's directory, each row flushed.
 
@@ -22,10 +24,9 @@ class CSVReporter(Reporter):
     Raises StorageError when the directory or the file cannot be written.
     """
 
-    def __init__(self) -> None:
-        self._path = Path()
-        self._columns: list[str] = []
-        self._file: IO[str] | None = None
+    _path: Path = field(default_factory=Path, init=False, repr=False)
+    _columns: list[str] = field(default_factory=list, init=False, repr=False)
+    _file: IO[str] | None = field(default=None, init=False, repr=False)
 
     def start(self, info: RunInfo) -> None:
         if info.directory is None:
