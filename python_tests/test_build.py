@@ -1,4 +1,4 @@
-"""What a build decides about GPUs, and what it installs for them; `make test-build` asks one without the extension."""
+"""What a build decides about GPUs, and what it installs for them; `make wheel-test` asks one without the extension."""
 
 from __future__ import annotations
 

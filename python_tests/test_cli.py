@@ -15,7 +15,7 @@ import specimens
 from safetensors.numpy import load_file
 from specimens import CARTPOLE, OnCall, Tables, changed, run, write_config
 
-from fastes import __version__, cli, config, kernels
+from fastes import cli, config
 from fastes.result import Result
 
 TINY: Tables = {
@@ -66,19 +66,6 @@ def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) 
         call(*arguments)
     assert ended.value.code == 2
     assert capsys.readouterr().err.startswith("usage: fastes")
-
-
-def test_info(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("info") == 0
-    lines = dict(re.split(r"\s+", line, maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    info = kernels.info()
-    assert lines["fastes"] == __version__
-    assert lines["noise_spec"] == "1"
-    assert lines["isa"] == info["isa"]
-    assert lines["threads"] == str(info["threads"])
-    assert lines["self_test"] == kernels.self_test()
-    assert "cuda" not in lines
-    assert list(lines.items())[-len(kernels.cuda_report().lines()) :] == kernels.cuda_report().lines()
 
 
 def test_info_with_an_unknown_route(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

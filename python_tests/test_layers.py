@@ -20,11 +20,13 @@ ONLY_IMPORTERS = {  # module: the files or folders that alone may import it
     "gymnasium": ["problems/gym_environments.py", "envs/plain.py", "algorithms/esac/learner.py"],
     "jax": ["bench/peers", "bench/rollouts/peers/gymnax.py"],
     "optax": ["bench/peers/evosax.py"],
+    "mlflow": ["report/mlflow.py"],
     "prometheus_client": ["executors/tcp/prometheus.py"],
     "scipy": ["archive/tree.py"],
     "rich": ["report/console.py", "top.py", "bench"],
     "stable_baselines3": ["algorithms/esac/learner.py"],
     "tensorboard": ["report/tensorboard.py"],
+    "wandb": ["report/wandb.py"],
 }
 
 

@@ -9,8 +9,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastes import algorithms, archive, envs, errors, executors, kernels, optim, policies, problems, report, shaping
+    from fastes import (
+        algorithms,
+        archive,
+        envs,
+        errors,
+        executors,
+        kernels,
+        optim,
+        policies,
+        problems,
+        report,
+        schedules,
+        shaping,
+    )
     from fastes.config import load_policy
+    from fastes.gridsearch import grid
     from fastes.result import Result
     from fastes.run_settings import Evaluation, Output
     from fastes.trainer import Trainer, train
@@ -26,6 +40,7 @@ _MODULES = (
     "policies",
     "problems",
     "report",
+    "schedules",
     "shaping",
 )
 _NAMES = {
@@ -33,6 +48,7 @@ _NAMES = {
     "Output": "fastes.run_settings",
     "Result": "fastes.result",
     "Trainer": "fastes.trainer",
+    "grid": "fastes.gridsearch",
     "load_policy": "fastes.config",
     "train": "fastes.trainer",
 }
@@ -47,12 +63,14 @@ __all__ = [
     "envs",
     "errors",
     "executors",
+    "grid",
     "kernels",
     "load_policy",
     "optim",
     "policies",
     "problems",
     "report",
+    "schedules",
     "shaping",
     "train",
 ]

@@ -93,7 +93,7 @@ class Live:
             answer.append(function())
             done.set()
 
-        self.executor._loop.call_soon_threadsafe(called)
+        self.executor._opened.site.call(called)
         assert done.wait(WAIT_S)
         return answer[0]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shutil
 import sys
 from dataclasses import replace
@@ -13,7 +14,7 @@ from fastes.errors import ConfigError, ProblemError
 
 if TYPE_CHECKING:
     from fastes.policies import Policy
-    from fastes.problems import Problem
+    from fastes.problems import Outcome, Problem
 
 HELP = "Evaluate the trained policy of a run on fresh episodes."
 
@@ -32,27 +33,16 @@ def run(options: argparse.Namespace) -> None:
     """Evaluates, and prints how returns are distributed."""
     import numpy as np
 
-    from fastes import config
-    from fastes.evaluator import Evaluator
-    from fastes.policies import Policy
-    from fastes.problems import Rollouts
     from fastes.report.histogram import can_be_printed, histogram_lines
 
     if options.episodes < 1 or not 0 <= options.seed < 2**64:
         raise ConfigError(
             f"--episodes must be at least 1 and --seed from 0 to 2^64 - 1, not {options.episodes} and {options.seed}."
         )
-    problem = config.problem(config.read_tables(options.run / "config.toml").get("problem", {}))
-    policy = Policy(config.load_policy(options.run))
-    if isinstance(problem, Rollouts):
-        problem = replace(problem, forward="auto")  # the module that was exported may be another than was trained
+    problem, policy = loaded(options.run)
     if options.render or options.video is not None:
         _show(options, problem, policy)
-    evaluator = Evaluator(problem, policy)
-    try:
-        outcome = evaluator.evaluate_center(policy.theta(), options.seed, 0, options.episodes)
-    finally:
-        evaluator.close()
+    outcome = outcome_of(problem, policy, options.seed, options.episodes)
     returns = outcome.returns[0]
     if outcome.failures:
         if not np.isfinite(returns).any():
@@ -70,6 +60,27 @@ def run(options: argparse.Namespace) -> None:
     width, ascii_only = shutil.get_terminal_size().columns, not can_be_printed(sys.stdout.encoding)
     for line in histogram_lines(returns, width, ascii_only=ascii_only):
         print(line)
+
+
+def loaded(directory: Path) -> tuple[Problem, Policy]:
+    """The problem and the trained policy of a run. Raises a UserError if they cannot be made again from its files."""
+    from fastes import config
+    from fastes.policies import Policy
+    from fastes.problems import Rollouts
+
+    problem = config.problem(config.read_tables(directory / "config.toml").get("problem", {}))
+    policy = Policy(config.load_policy(directory))
+    if isinstance(problem, Rollouts):
+        problem = replace(problem, forward="auto")  # the module that was exported may be another than was trained
+    return problem, policy
+
+
+def outcome_of(problem: Problem, policy: Policy, seed: int, episodes: int) -> Outcome:
+    """What the policy comes to in fresh episodes."""
+    from fastes.evaluator import Evaluator
+
+    with contextlib.closing(Evaluator(problem, policy)) as evaluator:
+        return evaluator.evaluate_center(policy.theta(), seed, 0, episodes)
 
 
 def _show(options: argparse.Namespace, problem: Problem, policy: Policy) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastes.errors import ConfigError
-from fastes.executors.base import Executor, ExecutorSettings, Plan
+from fastes.executors.base import Executor, ExecutorSettings, Plan, Series
 from fastes.executors.inline import Inline
 from fastes.executors.local import Local
 from fastes.executors.mpi import Mpi
@@ -38,6 +38,7 @@ __all__ = [
     "Mpi",
     "Plan",
     "Ray",
+    "Series",
     "Tcp",
     "executor_named",
 ]

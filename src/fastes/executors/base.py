@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,3 +102,40 @@ class ExecutorSettings(ABC):
     @abstractmethod
     def create(self) -> Executor:
         """A new executor, not started."""
+
+    def series(self, directory: Path | None = None, tables: Iterable[Mapping[str, Any]] = ()) -> Series:
+        """For runs that follow each other. directory: for what they have in common; tables: of the runs that are known,
+        as `config.toml` holds them, looked at once it is opened. Raises ExecutorError.
+        """
+        return Series(self)
+
+
+class Series:
+    """Executors of runs that follow each other in this process, and what stays between them from `open` to `close`."""
+
+    def __init__(self, settings: ExecutorSettings) -> None:
+        """Use `ExecutorSettings.series`."""
+        self._settings = settings
+
+    def open(self) -> None:
+        """Makes ready, where this process leads the runs. Raises ExecutorError."""
+
+    def create(self) -> Executor:
+        """Of the next run, not started."""
+        return self._settings.create()
+
+    def remarks(self) -> list[str]:
+        """What the user should know, once."""
+        return []
+
+    @property
+    def coordinates(self) -> bool:
+        """Whether this process leads the runs. Those that do not take part in each that they are told of."""
+        return True
+
+    def agreed(self, following: str | None) -> str:
+        """The next run, as the process that leads says to all others, which give None; empty when there is none."""
+        return following or ""
+
+    def close(self, *, done: bool) -> None:
+        """No run follows. done: whether none ever will."""

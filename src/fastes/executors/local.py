@@ -19,6 +19,7 @@ from fastes.executors.idle import idle_remarks
 from fastes.executors.pool import Pool, StartMethod, usable_processors
 from fastes.messages import UnitResult
 from fastes.noise import Generation
+from fastes.types import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,10 @@ class LocalExecutor(Executor):
     def remarks(self, units: int) -> list[str]:
         """See `Executor`."""
         return idle_remarks(units, 0 if self._pool is None else len(self._pool))
+
+    def metrics(self) -> Metrics:
+        """See `Executor`."""
+        return {} if self._pool is None else {"executor/workers": float(len(self._pool))}
 
     def close(self) -> None:
         """See `Executor`. Idle workers end by themselves, busy ones are told to."""

@@ -21,7 +21,7 @@ ENTRY_POINTS = "fastes.tasks"
 _REFERENCE = re.compile(r"\s*([^\W\d]\w*(?:\.[^\W\d]\w*)*)\s*:(.*)", re.DOTALL)
 _DOTTED = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*)\.([^\W\d]\w*)")
 _ATTRIBUTES = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
-_OWN = ("torch.optim",)  # whose optimizers are named by import path
+_OWN = ("torch.optim", "fastes.compat")  # whose classes are named by import path
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,42 @@ class Coordinator:
         )
         return Peer(self, handshake, setup)
 
-    # What the executor calls
+    # What site and executor call
+
+    def take_over(self, other: Coordinator) -> None:
+        """Goes on with the connections of an earlier run's coordinator, before `open`. Workers are sent this run's
+        Setup; those that speak an earlier version of the protocol have to connect anew.
+        """
+        other.leave()
+        self._connections = other._connections
+        for peer in other._peers:
+            handshake = peer.handshake
+            setup = setup_for(self._run.setup, peer.number)
+            peer.move(self, setup)
+            self._peers.add(peer)
+            if handshake.watching:
+                self._watchers.add(peer)
+                continue
+            if not handshake.authenticated:
+                self._strangers.add(peer)
+            if handshake.identity is not None:
+                self._processes[handshake.identity.process] = peer
+                self._taken.add(peer.name)
+                peer.deadline = time.monotonic() + limits.BUILD_S
+            peer.set_up(handshake.another(setup, self._run.built, self._run.tolerate))
+        self._dirty |= self._peers
+        for peer in [peer for peer in self._peers if peer.handshake.is_left_behind]:
+            peer.end(None, wire.Bye(Code.AWAY.value, "another run begins: connect anew."))
+
+    def rest(self) -> None:
+        """The run is over, and another may follow: nobody wants its results any more."""
+        self._deliver = lambda _: None
+
+    def leave(self) -> None:
+        """Another takes over its connections."""
+        for handle in (*self._repeating, *filter(None, [self._timer])):
+            handle.cancel()
+        self._complaints.close()
 
     def open(self) -> None:
         """Beats and deadlines begin."""
@@ -140,12 +175,10 @@ class Coordinator:
 
     def close(self, code: Code, reason: str) -> None:
         """Says goodbye to all."""
-        for handle in (*self._repeating, *filter(None, [self._timer])):
-            handle.cancel()
+        self.leave()
         self._ending = list(self._peers)
         for peer in self._ending:
             peer.end(None, wire.Bye(code.value, printable(reason, limits.BYE_TEXT)))
-        self._complaints.close()
 
     async def gone(self) -> None:
         """Comes back when all connections are closed, after two seconds at most."""

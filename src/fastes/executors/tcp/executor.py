@@ -4,17 +4,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import functools
 import hashlib
-import logging
-import os
 import queue
-import shlex
-import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -24,30 +18,24 @@ import numpy as np
 from fastes.device import is_here
 from fastes.errors import ConfigError, ExecutorError
 from fastes.evaluator import Evaluator
-from fastes.executors.base import Executor, ExecutorSettings, Plan
+from fastes.executors.base import Executor, ExecutorSettings, Plan, Series
 from fastes.executors.pool import Pool
 from fastes.executors.tcp.address import Address
 from fastes.executors.tcp.allow import references
-from fastes.executors.tcp.auth import Token, read_or_make_token, token_of_environment
 from fastes.executors.tcp.built import Run, built, probe, probed, resolved
 from fastes.executors.tcp.coordinator import Coordinator
-from fastes.executors.tcp.door import Door
 from fastes.executors.tcp.fingerprint import identity, written_table
+from fastes.executors.tcp.place import Place
 from fastes.executors.tcp.refusals import TOLERABLE, Code
 from fastes.executors.tcp.sync import History, Sync
-from fastes.executors.tcp.tls import server_side
 from fastes.executors.tcp.wire import Setup, Status
 from fastes.messages import UnitResult
 from fastes.noise import Generation
 from fastes.types import Metrics
 
 if TYPE_CHECKING:
-    from fastes.algorithms import State
+    from fastes.algorithms import Algorithm, State
     from fastes.executors.tcp.prometheus import Exposition
-
-_LOG = logging.getLogger(__name__)
-_BACKLOG = 512
-_CLOSE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +75,19 @@ class Tcp(ExecutorSettings):
         """See `ExecutorSettings`."""
         return TcpExecutor(self)
 
+    def series(self, directory: Path | None = None, tables: Iterable[Mapping[str, Any]] = ()) -> Series:
+        """See `ExecutorSettings`: workers stay from run to run."""
+        return TcpSeries(self, directory, tables)
+
 
 class TcpExecutor(Executor):
     """A coordinator on a thread of its own; this process evaluates nothing."""
 
-    def __init__(self, settings: Tcp) -> None:
-        """Listens on nothing yet."""
+    def __init__(self, settings: Tcp, place: Place | None = None) -> None:
+        """Listens on nothing yet. place: that outlasts the run, if there is one."""
         self._settings = settings
-        self._thread: threading.Thread | None = None
+        self._given, self._place = place, place
+        self._is_open = False
         self._exposition: Exposition | None = None
         self._failed = ""
         self._waits = False  # for workers, in `run`
@@ -109,36 +102,23 @@ class TcpExecutor(Executor):
         self._enough = threading.Event()
         if self._settings.min_workers == 0:
             self._enough.set()
-        token, self._token_file = self._token(plan)
-        context, binding = None, None
-        if self._settings.tls_cert is not None:
-            context, binding = server_side(self._settings.tls_cert, self._settings.tls_key)
         history = History(plan.state)
         run = _run(evaluator, plan, tuple(Code(code) for code in self._settings.tolerate))
         sync = self._sync(plan)
         self._units = -(-run.setup.members // run.setup.unit_size)
-        self._modules = sorted({reference.module for reference in references(resolved(plan.tables))})
-        started: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+        place = self._given or Place(self._settings, plan.directory, [plan.tables])
+        self._place, self._is_open = place, True
 
-        def serve() -> None:
-            self._coordinator = Coordinator(run, token, binding, history, sync, self._results.put, self._joined)
-            self._loop = asyncio.new_event_loop()
-            try:
-                self._loop.run_until_complete(self._serve(context, started))
-            except Exception as error:  # a defect: whoever waits for results has to know
-                self._results.put(error)
-                self._enough.set()
-                started.put(error)
-            finally:
-                self._loop.close()
+        def coordinator() -> Coordinator:
+            return Coordinator(run, place.token, place.binding, history, sync, self._results.put, self._joined)
 
-        self._thread = threading.Thread(target=serve, name="fastes-coordinator", daemon=True)
-        self._thread.start()
-        if (error := started.get()) is not None:
-            self._thread.join()
-            self._thread = None
-            raise error
-        self._write_connection_file()
+        def failed(error: Exception) -> None:
+            self._results.put(error)
+            self._enough.set()
+
+        self._coordinator = place.site.lead(coordinator, failed)
+        if self._given is None:
+            place.write_connection_file(self._device)
         if self._settings.metrics_port:
             from fastes.executors.tcp.prometheus import Exposition
 
@@ -186,9 +166,7 @@ class TcpExecutor(Executor):
 
     def remarks(self, units: int) -> list[str]:
         """See `Executor`."""
-        told = [f"Listening on {self._address}. On each node: {self.command}"]
-        if not self._token_file and not os.environ.get("FASTES_TOKEN"):
-            told.append("There is no token: everybody on this machine can take part.")
+        told = self._opened.remarks(self._device) if self._given is None else []
         if self._exposition is not None:
             told.append(f"Metrics for Prometheus: http://127.0.0.1:{self._exposition.port}/metrics")
         return told
@@ -203,38 +181,31 @@ class TcpExecutor(Executor):
 
     def status(self) -> Status:
         """How the run goes on."""
-
-        async def asked() -> Status:
-            return self._coordinator.status()
-
-        return asyncio.run_coroutine_threadsafe(asked(), self._loop).result()
+        return self._opened.site.ask(self._coordinator.status)
 
     @property
     def address(self) -> Address:
         """Where it listens."""
-        return self._address
+        return self._opened.site.address
 
     @property
     def command(self) -> str:
         """What to type on a node."""
-        words = ["python", "-m", "fastes.worker", str(self._address.to_type())]
-        if self._token_file is not None:
-            words += ["--token-file", str(self._token_file)]
-        if self._settings.tls_cert is not None:
-            words += ["--tls-ca", str(self._settings.tls_cert.resolve())]
-        for module in self._modules:
-            words += ["--allow", module]
-        if self._device != "cpu":
-            words += ["--device", self._device]
-        return shlex.join(words)
+        return self._opened.command(self._device)
 
     def close(self) -> None:
-        """See `Executor`. Workers end if the run is done or has failed; else they wait for it to come back."""
-        if self._thread is None:
+        """See `Executor`. Workers end if the run is done or has failed; else they wait for it to come back, or, in a
+        place that outlasts the run, for the next.
+        """
+        if not self._is_open:
             return
+        self._is_open = False
         if self._exposition is not None:
             self._exposition.close()  # first, because it asks the coordinator
             self._exposition = None
+        if self._given is not None:
+            self._call(self._coordinator.rest)
+            return
         finished = self._generation >= self._plan.generations
         if self._failed:
             code, reason = Code.FAILED, f"the run failed: {self._failed}"
@@ -242,12 +213,7 @@ class TcpExecutor(Executor):
             code, reason = Code.DONE, "the run is done."
         else:
             code, reason = Code.AWAY, "the coordinator stops, and may come back."
-        self._call(self._stop.set_result, (code, reason))
-        self._thread.join(_CLOSE_S)
-        self._thread = None
-        if self._connection_file is not None:
-            with contextlib.suppress(OSError):
-                self._connection_file.unlink()
+        self._opened.close(code, reason)
 
     def _joined(self, workers: int) -> None:
         """There are so many workers now."""
@@ -255,34 +221,12 @@ class TcpExecutor(Executor):
             self._enough.set()
 
     def _call(self, function: Any, *arguments: Any) -> None:
-        self._loop.call_soon_threadsafe(function, *arguments)
+        self._opened.site.call(function, *arguments)
 
-    async def _serve(self, context: ssl.SSLContext | None, started: queue.SimpleQueue[Exception | None]) -> None:
-        loop = asyncio.get_running_loop()
-        self._stop: asyncio.Future[tuple[Code, str]] = loop.create_future()
-        wanted = Address.parse(self._settings.listen, "executor.listen")
-        new: Callable[[], asyncio.Protocol] = self._coordinator
-        if context is not None:
-            new = functools.partial(Door, self._coordinator, context)
-        try:
-            server = await loop.create_server(new, wanted.host, wanted.port, backlog=_BACKLOG, reuse_address=True)
-        except OSError as error:
-            started.put(
-                ExecutorError(
-                    f"executor.listen = {self._settings.listen!r} cannot be had: {error.strerror or error}. Another "
-                    "process may use the port; port 0 takes one that is free."
-                )
-            )
-            return
-        self._address = Address(wanted.host, server.sockets[0].getsockname()[1])
-        loop.set_exception_handler(_log_exception)
-        async with server:
-            self._coordinator.open()
-            started.put(None)
-            code, reason = await self._stop
-            server.close()
-            self._coordinator.close(code, reason)
-            await self._coordinator.gone()
+    @property
+    def _opened(self) -> Place:
+        assert self._place is not None, "start() comes first"
+        return self._place
 
     def _sync(self, plan: Plan) -> Sync:
         """Raises ExecutorError if workers cannot make the states themselves."""
@@ -290,37 +234,51 @@ class TcpExecutor(Executor):
             return self._settings.sync
         if self._settings.sync == "replay":
             raise ExecutorError(
-                f"executor.sync = 'replay' does not go with {type(plan.algorithm).__name__}, whose states follow from "
-                "more than fitness: leave it out, and they are sent."
+                f"executor.sync = 'replay' does not go with {_names(plan.algorithm)}, whose states follow from more "
+                "than fitness: leave it out, and they are sent."
             )
         return "broadcast"
 
-    def _token(self, plan: Plan) -> tuple[Token, Path | None]:
-        """The secret, and the file that it is in."""
-        path = self._settings.token_file
-        if path is None and (token := token_of_environment()) is not None:
-            return token, None
-        if path is None and plan.directory is not None:
-            path = plan.directory / "token"
-        if path is not None:
-            path = path.absolute()
-            return read_or_make_token(path), path
-        if not Address.parse(self._settings.listen, "executor.listen").is_local:
-            raise ExecutorError(
-                f"executor.listen = {self._settings.listen!r} can be reached from other machines, so it needs a token: "
-                "give executor.token_file, which is made if it is missing, or the variable FASTES_TOKEN."
-            )
-        return Token.none(), None
 
-    def _write_connection_file(self) -> None:
-        """The line to type on a node, for whoever starts workers by a script. Not readable by others."""
-        self._connection_file = None
-        if self._plan.directory is not None:
-            self._connection_file = self._plan.directory / "connection.txt"
-            descriptor = os.open(self._connection_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                os.fchmod(descriptor, 0o600)
-                file.write(self.command + "\n")
+class TcpSeries(Series):
+    """Runs that follow each other at one address, on the same connections."""
+
+    def __init__(self, settings: Tcp, directory: Path | None, tables: Iterable[Mapping[str, Any]]) -> None:
+        """See `Tcp.series`."""
+        super().__init__(settings)
+        self._tcp, self._directory, self._tables = settings, directory, tables
+        self._place: Place | None = None
+        self._device = "cpu"
+
+    def open(self) -> None:
+        """See `Series`: from here on there is an address to come to."""
+        known = list(self._tables)
+        self._device = next((str(each["device"]) for each in known if "device" in each), "cpu")
+        self._place = Place(self._tcp, self._directory, known)
+        self._place.write_connection_file(self._device)
+
+    def create(self) -> Executor:
+        """See `Series`."""
+        return TcpExecutor(self._tcp, self._place)
+
+    def remarks(self) -> list[str]:
+        """See `Series`."""
+        return [] if self._place is None else self._place.remarks(self._device)
+
+    def close(self, *, done: bool) -> None:
+        """See `Series`."""
+        if self._place is None:
+            return
+        if done:
+            self._place.close(Code.DONE, "all runs are done.")
+        else:
+            self._place.close(Code.AWAY, "the coordinator stops, and may come back.")
+
+
+def _names(algorithm: Algorithm) -> str:
+    """What of a run's settings keeps workers from making its states."""
+    kind = getattr(algorithm.optimizer, "kind", "")
+    return f"{type(algorithm).__name__} and {kind}" if kind else type(algorithm).__name__
 
 
 def _run(evaluator: Evaluator, plan: Plan, tolerate: tuple[Code, ...]) -> Run:
@@ -358,9 +316,3 @@ def _run(evaluator: Evaluator, plan: Plan, tolerate: tuple[Code, ...]) -> Run:
     steps = conditions.growth > 1.0 or plan.algorithm.learns_from_steps
     behaviours = plan.algorithm.learns_from_behaviours
     return Run(identity(1), setup, own, tolerate, plan.generations, rows, steps, behaviours)
-
-
-def _log_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What went wrong on a connection, as one line: no peer may fill the log with tracebacks."""
-    error = context.get("exception")
-    _LOG.warning("a connection failed: %s", context.get("message") if error is None else repr(error))

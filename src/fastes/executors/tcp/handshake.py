@@ -9,6 +9,8 @@
     Ready                      ->                           layout, tables, sources, forward pass
                                <-        snapshot, commits, leases if these agree, else Bye
 
+On a connection that serves, another Setup may come instead of a lease: the worker builds that run and is Ready again.
+
 Either side ends it with a Bye that says why. The owner of a machine sends what its methods give, closes after a
 `ProtocolError` when it has sent its `farewell`, and closes when `limits.HANDSHAKE_S` or `BUILD_S` have passed.
 """
@@ -46,7 +48,7 @@ from fastes.executors.tcp.wire import (
 )
 
 PROTOCOL_LEAST = 1
-PROTOCOL_MOST = 1
+PROTOCOL_MOST = 2  # in which a connection may go on with another run
 
 TABLES = ("problem", "policy", "algorithm", "optimizer")
 
@@ -130,6 +132,11 @@ class WorkerHandshake:
         if isinstance(message, Challenge):
             return self._proved(message)
         assert isinstance(message, Setup)
+        self.take(message)
+        return b""
+
+    def take(self, message: Setup) -> None:
+        """The run to build next. Raises ProtocolError if this worker may not."""
         if self._run is not None and message.run != self._run:
             raise ProtocolError(
                 Code.RUN, f"the coordinator runs {message.run!r}, and this worker was started for {self._run!r} only."
@@ -138,7 +145,6 @@ class WorkerHandshake:
         self.references = self._allowed.check(tables)
         self.tables, self.setup = tables, message
         self.decoder.enter(Phase.BUILD)
-        return b""
 
     def _proved(self, challenge: Challenge) -> bytes:
         _check_tokens(coordinator=challenge.token, worker=bool(self._token))
@@ -196,6 +202,10 @@ class CoordinatorHandshake:
         self.decoder = Decoder(Side.WORKER)
         self.encoder = Encoder(Side.COORDINATOR)
         self.phase = Phase.HELLO
+        self.is_left_behind = False  # whether it was to be given another run, and does not know of that
+        self._chosen = PROTOCOL_MOST
+        self._unready = 0  # Setups that were sent and are not answered by a Ready
+        self._told = setup  # the last that was answered, or the first
         self.identity: Identity | None = None
         self.ready: Ready | None = None
         self.heard = 0  # number of the worker's last Beat while it builds
@@ -220,6 +230,20 @@ class CoordinatorHandshake:
                 answer += self._taken(message)
         return answer
 
+    def another(self, setup: Setup, built: Ready, tolerate: Collection[Code]) -> bytes:
+        """From here on the connection is for another run. Gives what to send: a Setup, if there was one before."""
+        self._setup, self._built, self._tolerate = setup, built, frozenset(tolerate)
+        if self._unready == 0 and self.phase is not Phase.SERVING:
+            return b""
+        if self._chosen < 2:
+            self.is_left_behind = True
+            return b""
+        self.ready, self.notes = None, []
+        self._unready += 1
+        self.phase = Phase.AGAIN
+        self.decoder.enter(Phase.AGAIN, run_numbers(self._told))
+        return self.encoder.encode(setup)
+
     @property
     def watching(self) -> bool:
         """Whether this is no worker, and wants Status messages."""
@@ -238,10 +262,12 @@ class CoordinatorHandshake:
             case Watch():
                 self._enter(Phase.WATCHING)
             case Ready():
-                self._judge(of_built(self._built, message))
-                self.ready = message
-                self._enter(Phase.SERVING)
-            case Failed():
+                self._unready -= 1
+                if self._unready == 0:  # else it answers an earlier Setup
+                    self._judge(of_built(self._built, message))
+                    self.ready, self._told = message, self._setup
+                    self._enter(Phase.SERVING)
+            case Failed(unit=None):
                 raise ProtocolError(
                     Code.BUILD, f"the worker could not build the run: {in_a_line(message.text, BYE_TEXT)}", ours=True
                 )
@@ -250,7 +276,7 @@ class CoordinatorHandshake:
         return b""
 
     def _challenged(self, hello: Hello) -> bytes:
-        chosen = min(hello.most, PROTOCOL_MOST)
+        chosen = self._chosen = min(hello.most, PROTOCOL_MOST)
         if chosen < max(hello.least, PROTOCOL_LEAST):
             raise ProtocolError(
                 Code.PROTOCOL,
@@ -283,6 +309,7 @@ class CoordinatorHandshake:
     def _set_up(self, identity: Identity) -> bytes:
         self.identity = identity
         self._judge(of_identities(self._ours, identity))
+        self._unready, self._told = 1, self._setup
         self._enter(Phase.BUILD)
         return self.encoder.encode(self._setup)
 

@@ -139,6 +139,21 @@ class Peer(asyncio.Protocol):
 
     # What the coordinator calls
 
+    def move(self, hub: Hub, setup: Setup) -> None:
+        """Another run's coordinator has it now: what it was sent of the last run's state does not count."""
+        self._stop_streaming()
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self._hub = hub
+        self._most = run_numbers(setup).outbound()
+        self.is_new = False
+        self.at, self.bare, self.confirmed = None, False, None
+        self.resyncs = 0
+
+    def set_up(self, data: bytes) -> None:
+        """Sends what its handshake gave, with the next `flush`."""
+        self._put(data)
+
     def send(self, message: Message) -> None:
         """Sends a message, with the next `flush`."""
         self.send_packed(message.TYPE, packed(message))

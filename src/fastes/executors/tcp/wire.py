@@ -336,6 +336,7 @@ class Phase(Enum):
     IDENTITY = "identity"  # the worker has sent its Proof
     BUILD = "build"  # the coordinator has sent its Setup
     SERVING = "serving"  # the worker is Ready
+    AGAIN = "again"  # the coordinator has sent another Setup on a connection that served
     WATCHING = "watching"  # instead of an Identity came a Watch
 
 
@@ -352,11 +353,13 @@ _FROM_WORKER: dict[Phase, dict[type[Message], int]] = {
         Resync: limits.SMALL_FRAME,
     },
 }
+_FROM_WORKER[Phase.AGAIN] = _FROM_WORKER[Phase.BUILD] | _FROM_WORKER[Phase.SERVING]
 _FROM_COORDINATOR: dict[Phase, dict[type[Message], int]] = {
     Phase.HELLO: {Challenge: limits.PRE_AUTH_FRAME},
     Phase.IDENTITY: {Setup: limits.SETUP_FRAME},
     Phase.BUILD: {Beat: limits.SMALL_FRAME, Drain: limits.SMALL_FRAME},
     Phase.SERVING: {
+        Setup: limits.SETUP_FRAME,
         SnapshotBegin: limits.BEGIN_FRAME,
         SnapshotChunk: limits.CHUNK + 64,
         SnapshotEnd: limits.SMALL_FRAME,
@@ -370,11 +373,11 @@ _FROM_COORDINATOR: dict[Phase, dict[type[Message], int]] = {
 
 
 def caps(sender: Side, phase: Phase, numbers: RunNumbers | None = None) -> dict[int, int]:
-    """Most bytes of each type that `sender` may send in a phase. numbers: of the run, needed while serving."""
+    """Most bytes of each type that `sender` may send in a phase. numbers: of the run, needed once a worker serves."""
     table = (_FROM_WORKER if sender is Side.WORKER else _FROM_COORDINATOR).get(phase, {})
     found = {message.TYPE: most for message, most in table.items()}
     found[Bye.TYPE] = limits.PRE_AUTH_FRAME
-    if phase is Phase.SERVING:
+    if phase is Phase.SERVING or (phase is Phase.AGAIN and sender is Side.WORKER):
         assert numbers is not None
         result = sender is Side.WORKER
         found[Result.TYPE if result else Commit.TYPE] = numbers.result_frame() if result else numbers.commit_frame()

@@ -145,15 +145,20 @@ class Worker:
             try:
                 async with asyncio.timeout(limits.HANDSHAKE_S):
                     await self._introduced(handshake, reader, writer)
-                node = await self._noded(handshake, writer)
-                assert node.ready is not None
-                writer.write(handshake.ready(node.ready))
-                self._serving = serving = _Serving(node, handshake, reader, writer)
-                if self._leaving:
-                    serving.drain()
-                _LOG.info("takes part in run %s of %s.", node.setup.run, settings.address)
-                await serving.until_over()
-                return True
+                while True:
+                    node = await self._noded(handshake, writer)
+                    assert node.ready is not None
+                    writer.write(handshake.ready(node.ready))
+                    self._serving = serving = _Serving(node, handshake, reader, writer)
+                    if self._leaving:
+                        serving.drain()
+                    _LOG.info("takes part in run %s of %s.", node.setup.run, settings.address)
+                    another = await serving.until_over()
+                    if another is None or self._leaving:
+                        return True
+                    self._serving = None  # a signal would end it at once: it has nothing to finish
+                    node.forget()
+                    handshake.take(another)
             except ProtocolError as error:
                 writer.write(farewell(handshake.encoder, error))
                 raise
@@ -276,11 +281,13 @@ class _Serving:
         self._watched: set[int] = set()
         self._loop = asyncio.get_running_loop()
 
-    async def until_over(self) -> None:
-        """Raises ProtocolError with why it ended, or comes back if the coordinator just closed."""
+    async def until_over(self) -> Setup | None:
+        """Raises ProtocolError with why it ended. Comes back with another run to go on with, or with None if the
+        coordinator just closed.
+        """
         beating = asyncio.create_task(self._beats())
         try:
-            await self._read()
+            return await self._read()
         finally:
             self.over = True
             beating.cancel()
@@ -295,18 +302,21 @@ class _Serving:
         self._loop.call_later(_GRACE_S, self._leave)
         self._leave_if_idle()
 
-    async def _read(self) -> None:
+    async def _read(self) -> Setup | None:
         while not self.over:
             data = await self._reader.read(1 << 18)
             if not data:
                 self._decoder.end()
-                return
+                return None
             self._last = time.monotonic()
             self._decoder.push(data)
             while (message := self._decoder.next()) is not None:
+                if isinstance(message, Setup):
+                    return message
                 await self._take(message)
             self._last = time.monotonic()
             self._watch()
+        return None
 
     async def _take(self, message: Message) -> None:
         node = self._node
