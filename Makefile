@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 BUILD := build/cpp
 # Environment variables, because they reach the isolated build too; the second is for pip 25.3 and later.
-PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet
+CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
+PIP := $(CONSTRAINED) $(BIN)/python -m pip install --quiet
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(shell git ls-files cmake csrc cuda src 2>/dev/null)
 CXX_FILES = $(shell git ls-files '*.cpp' '*.hpp' '*.inl' '*.cu')
 CUDA_BUILT = $(shell ls $(VENV)/lib/python3*/site-packages/fastes/_cuda.*.so 2>/dev/null)
@@ -22,7 +23,7 @@ define cpp_tests
 	$(RUN) $(BIN)/ctest --test-dir $(1) --output-on-failure --timeout 600
 endef
 
-.PHONY: train test test-cpp test-python test-cuda test-cuda-build test-ptx test-build test-neon test-asan test-tsan lint bench chaos exhaustive stub clean
+.PHONY: train test test-cpp test-python test-cuda test-cuda-build test-ptx test-neon test-asan test-tsan wheel-test lint docs bench chaos exhaustive stub clean
 
 train: $(VENV)/.installed  ## Train CartPole as examples/cartpole.toml says
 	$(BIN)/fastes train examples/cartpole.toml
@@ -50,11 +51,14 @@ test-ptx: $(VENV)/.installed-test  ## The tests of the simulated GPU on nvcc's o
 	$(BIN)/python tools/ptx_device.py --out $(PTX_DEVICE)
 	if [ -e $(PTX_DEVICE) ]; then FASTES_SIMULATED_DEVICE=$(PTX_DEVICE) $(BIN)/python -m pytest python_tests/kernels -k simulated; fi
 
-WITHOUT_CUDA := $(abspath build/without-cuda)
-test-build: $(VENV)/.installed-test  ## The package as it is where there is no CUDA toolkit
-	rm -rf $(WITHOUT_CUDA)/site
-	$(PIP) --no-deps --target $(WITHOUT_CUDA)/site -C build-dir=$(WITHOUT_CUDA)/cmake -C cmake.define.FASTES_CUDA=OFF .
-	PYTHONPATH=$(WITHOUT_CUDA)/site FASTES_CUDA=OFF $(BIN)/python -m pytest python_tests/test_build.py
+# The wheel is made of what the sdist holds, and without kernels for GPUs, as those that are published.
+WHEEL := build/wheel
+wheel-test: $(VENV)/.installed-dev  ## The sdist and the wheel: what is in them, and what they do where there is no compiler
+	rm -rf $(WHEEL)
+	$(CONSTRAINED) $(BIN)/python -m build --outdir $(WHEEL) -C cmake.define.FASTES_CUDA=OFF
+	$(BIN)/python tools/check_wheel.py $(WHEEL)
+	$(BIN)/python tools/try_wheel.py $(WHEEL)
+	PYTHONPATH=$$(echo $(WHEEL)/venv/lib/python3*/site-packages) FASTES_CUDA=OFF $(BIN)/python -m pytest python_tests/test_build.py
 
 test-neon: $(VENV)/.installed-test  ## The C++ tests, cross-compiled for 64-bit Arm and run under QEMU
 	$(call cpp_tests,build/neon,--toolchain cmake/aarch64-linux-gnu.cmake)
@@ -76,6 +80,9 @@ lint: $(VENV)/.installed-dev  ## Check style, types, layers, formats and the stu
 	$(BIN)/codespell src csrc cuda cmake docs benchmarks examples tools README.md CHANGELOG.md CONTRIBUTING.md
 	$(BIN)/pybind11-stubgen fastes._core -o build/stub >/dev/null 2>&1 && diff build/stub/fastes/_core.pyi src/fastes/_core.pyi
 	$(if $(CUDA_BUILT),$(BIN)/pybind11-stubgen fastes._cuda -o build/stub >/dev/null 2>&1 && diff build/stub/fastes/_cuda.pyi src/fastes/_cuda.pyi)
+
+docs: $(VENV)/.installed-dev  ## The documentation as a site, in build/site; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 bench: $(VENV)/.installed  ## Measure the kernels beside what else one would use
 	$(BIN)/fastes bench

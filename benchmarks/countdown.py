@@ -24,9 +24,8 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # the recipe names what is in examples/
 
-from learning import interquartile_mean  # noqa: E402
-
 from fastes import config  # noqa: E402
+from fastes.aggregate import interquartile_mean  # noqa: E402
 from fastes.bench.record import description  # noqa: E402
 from fastes.evaluator import Evaluator  # noqa: E402
 from fastes.policies import Policy  # noqa: E402

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from learning import interquartile_mean
 
+from fastes.aggregate import interquartile_mean
 from fastes.algorithms import PGPE, SNES, Algorithm, OpenAIES
 from fastes.bench.record import description
 from fastes.messages import Evaluations

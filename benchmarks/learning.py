@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from fastes import config, kernels
+from fastes.aggregate import interquartile_mean
 from fastes.bench.record import description
 
 GATES = {
@@ -78,18 +79,10 @@ def trained(tables: dict[str, Any], seed: int) -> Trained:
     )
 
 
-def interquartile_mean(scores: list[float]) -> float:
-    """The mean of the middle half; scores at its edges count in part."""
-    ordered, n = np.sort(scores), len(scores)
-    above, below = np.arange(1, n + 1) - 0.25 * n, 0.75 * n - np.arange(n)
-    shares = np.clip(np.minimum(above, below), 0.0, 1.0)
-    return float((shares * ordered).sum() / shares.sum())
-
-
 def row(name: str, runs: list[Trained]) -> tuple[str, bool]:
     """A line of the table, and whether the gate is met."""
     scores = [run.score for run in runs]
-    middle = interquartile_mean(scores)
+    middle = float(interquartile_mean(scores))
     sign, gate = GATES.get(name, ("", 0.0))
     met = not sign or (middle >= gate if sign == ">=" else middle < gate)
     asked = f"{sign} {gate:g}{'' if met else ' **missed**'}" if sign else ""

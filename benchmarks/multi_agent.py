@@ -1,7 +1,7 @@
 """What two agents learn together: the learning curve of examples/simple_spread.toml, beside agents that act at random.
 
     python benchmarks/multi_agent.py --seed 1 --json SPREAD.json       once for each seed; the others in the file stay
-    python benchmarks/multi_agent.py --json SPREAD.json --plot docs/simple_spread.png
+    python benchmarks/multi_agent.py --json SPREAD.json --plot docs/algorithms/multi_agent.png
     python benchmarks/multi_agent.py --json SPREAD.json                prints the table
 
 Scores are mean returns of the unperturbed policies over fresh episodes, IQM the interquartile mean over the seeds.
@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from learning import interquartile_mean
 
 from fastes import config
+from fastes.aggregate import interquartile_mean
 from fastes.bench.record import description
 from fastes.noise import evaluation_seeds
 from fastes.problems import PettingZoo

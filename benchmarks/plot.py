@@ -24,6 +24,8 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fastes.plots.style import STYLE
+
 # Okabe and Ito 2008: told apart by colour-blind readers too; a marker each says the same without any colour.
 OURS = {"normal": ("#0072B2", "o"), "rademacher": ("#D55E00", "v"), "normal8": ("#009E73", "P")}
 OTHERS = {
@@ -41,17 +43,6 @@ PLAYERS = {
 }
 UNKNOWN = ("#56B4E9", "x")
 BAR_OURS, BAR_THEIRS = "#0072B2", "#B8B8B8"
-STYLE = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E4E4E4",
-    "legend.frameon": False,
-    "figure.constrained_layout.use": True,
-}
-
 Measurement = dict[str, Any]
 
 

@@ -27,7 +27,7 @@ TINY: Tables = {
     "output": {"dir": "run", "tensorboard": False},
 }
 
-COMMANDS = ["train", "worker", "top", "evaluate", "replay", "info", "bench"]
+COMMANDS = ["train", "worker", "top", "evaluate", "replay", "plot", "report", "info", "bench"]
 
 
 def call(*arguments: object) -> int:

@@ -1,7 +1,7 @@
 """What the documents show runs as it is written: every block of code of every page, in order, in one folder a page.
 
-Python is executed; a block with `title="FILE"` is a file that later blocks can use. TOML is a run of a generation or two
-if it has a title, and else a fragment from which a run is built. In a shell's lines, fastes' commands run where they
+Python is executed; a block with `title="FILE"` is a file that later blocks can use. TOML with a title is a run of two
+generations, other TOML a fragment from which a run is built. In a shell's lines, fastes' commands run where they
 need nothing but this process and a moment; the real parser reads the others, and their configuration is built.
 """
 
@@ -28,14 +28,16 @@ from fastes import cli, config, worker
 from fastes.algorithms import ALGORITHMS
 from fastes.commands import train as train_command
 from fastes.executors import Inline, Local
+from fastes.gridsearch.axes import split
+from fastes.gridsearch.plan import read_grid
 from fastes.run_settings import Evaluation
 
-FOREIGN = (*"cd cp curl docker dieharder git mkdir openssl pre-commit pytest sbatch scp source tensorboard".split(),)
+FOREIGN = ("cd", "dieharder", "docker", "openssl", "sbatch", "scp", "source", "tensorboard")
 """Programs of others, which no test knows more of."""
 
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-INPUTS = ("config", "resume", "run", "runs", "journal")
+INPUTS = ("config", "resume", "run", "runs", "journal", "grid")
 """Options of commands that name what has to be there."""
 
 NEEDS_MORE = {"top": "a coordinator", "worker": "a coordinator", "bench": "minutes"}
@@ -69,6 +71,7 @@ def page_folder(in_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_block_of_a_page_runs(page: Path, page_folder: Path) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
+    shell = " ".join(block.code for block in blocks(page) if block.language == "sh").split()
     for block in blocks(page):
         where = f"{page.relative_to(ROOT)}, line {block.line}"
         assert block.language in LANGUAGES, f"{where}: {block.language!r} is not one of {LANGUAGES}"
@@ -79,7 +82,7 @@ def test_every_block_of_a_page_runs(page: Path, page_folder: Path) -> None:
             if block.language == "python":
                 run_python(block, names, where)
             elif block.language == "toml":
-                run_toml(block)
+                run_toml(block, later=block.title in shell)
             elif block.language == "sh":
                 for command in commands(block.code):
                     run_command(command, page_folder, run=block.is_run)
@@ -96,17 +99,25 @@ def run_python(block: Block, names: dict[str, Any], where: str) -> None:
         exec(compiled, {"__name__": "__main__"} if block.title else names)
 
 
-def run_toml(block: Block) -> None:
+def run_toml(block: Block, *, later: bool) -> None:
+    """later: whether a command of the page trains it."""
     tables = tomllib.loads(block.code)
-    if not block.is_run:
+    if not block.is_run or later:
         return
     if block.title:
         tables.pop("output", None)
-        tables.pop("grid", None)  # of a search: its base, by itself
-        trainer = config.trainer(tables)
+        trainer = config.trainer(first_run(tables))
         assert trainer.run().progress.evaluations == trainer.algorithm.members * trainer.generations
     else:
-        config.trainer({"policy": {}} | tables)
+        config.trainer(first_run({"policy": {}} | tables))
+
+
+def first_run(tables: dict[str, Any]) -> dict[str, Any]:
+    """Of a grid the tables of its first run, else the tables."""
+    if "grid" not in tables and not split(tables)[1]:
+        return tables
+    first = read_grid(tables).runs()[0].tables
+    return {key: value for key, value in first.items() if key != "output"}
 
 
 def run_command(command: Command, folder: Path, *, run: bool) -> None:
@@ -143,6 +154,10 @@ def run_fastes(command: Command, folder: Path, *, run: bool) -> None:
         if options.config is not None:
             made = config.trainer(train_command.configured(tables, options))
             elsewhere |= not isinstance(made.executor, Inline) or made.device != "cpu"
+    if kind == "grid" and not missing:
+        plan = read_grid(options.grid, lambda tables: train_command.configured(tables, options))
+        plan.runs()
+        elsewhere |= plan.settings.jobs != 1 or plan.tables["executor"]["kind"] != "inline"
     if kind == "info" or (run and named and not missing and not elsewhere):
         assert cli.main(shortened_words(command.words)) == 0
 
@@ -207,8 +222,8 @@ def test_example_scripts_run(script: Path) -> None:
 
 @pytest.mark.parametrize("recipe", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.stem)
 def test_recipes_run(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As they stand, but for the number of generations and episodes, and the length of these."""
-    tables = config.read_tables(recipe)
+    """As they stand, but for the number of generations and episodes, and the length of these; of a grid the first."""
+    tables = dict(read_grid(recipe).runs()[0].tables) if recipe.stem.endswith("_grid") else config.read_tables(recipe)
     env = tables["problem"].get("env", "")
     if tables["problem"].get("kind") == "digits":
         pytest.importorskip("sklearn")

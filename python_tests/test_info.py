@@ -104,12 +104,15 @@ def test_extras_are_read_through_those_of_others(
     assert lines["optuna"] == "not installed: pip install 'fastes[optuna]'"
     assert lines["mujoco"] == "gymnasium 1.4.0; not mujoco: pip install 'fastes[mujoco]'"
     assert lines["all"] == "gymnasium 1.4.0; not mujoco, optuna: pip install 'fastes[all]'"
+    assert lines["many"] == "not installed: pip install 'fastes[many]'"
     assert lines["away"] == "not installed: pip install 'fastes[away]'"
+    del installed["torch"]
     installed |= {"optuna": "5.0.0", "mujoco": "3.12.0"} | {f"number{i}": "1" for i in range(40)}
     cli.main(["info"])
     lines = said(capsys)
     assert lines["all"] == "gymnasium 1.4.0, mujoco 3.12.0, optuna 5.0.0"
     assert lines["many"] == "40 of 40 packages"
+    assert lines["requires"] == "numpy 2.0.1; not torch: pip install 'fastes'"
 
 
 def test_kernels_that_are_wrong_are_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ ONLY_IMPORTERS = {  # module: the files or folders that alone may import it
     "msgspec": ["executors/tcp"],
     "gymnax": ["bench/rollouts/peers/gymnax.py"],
     "gymnasium": ["problems/gym_environments.py", "envs/plain.py", "algorithms/esac/learner.py"],
+    "matplotlib": ["plots/canvas.py"],
     "jax": ["bench/peers", "bench/rollouts/peers/gymnax.py"],
     "optax": ["bench/peers/evosax.py"],
     "mlflow": ["report/mlflow.py"],

@@ -119,7 +119,7 @@ def test_what_does_not_fit() -> None:
         archive.added(np.zeros(2), seed=0, generation=0)
     with pytest.raises(ValueError, match=r"not float32 of shape \(1, 1, 2\)"):
         archive.added(np.zeros((1, 1, 2), np.float32), seed=0, generation=0)
-    with pytest.raises(ValueError, match="capacity of an archive must be 0, for no limit, or more, not -1"):
+    with pytest.raises(ValueError, match="archive_capacity must be 0, for no limit, or more, not -1"):
         Archive(capacity=-1)
-    with pytest.raises(ValueError, match="leaves of an archive must be one of oldest, random, not 'newest'"):
+    with pytest.raises(ValueError, match="archive_leaves must be one of oldest, random, not 'newest'"):
         Archive(leaves="newest")  # type: ignore[arg-type]

@@ -29,7 +29,7 @@ def axes_of(text: str) -> dict[str, tuple[Any, ...]]:
         ("[optimizer]\nlr = { range = [0.1, 0.5, 0.1] }", "optimizer.lr", (0.1, 0.2, 0.3, 0.4)),
         ("[optimizer]\nlr = { range = [1, 2.0, 0.25] }", "optimizer.lr", (1.0, 1.25, 1.5, 1.75)),
         ("[optimizer]\nlr = { logspace = [0.001, 0.1, 3] }", "optimizer.lr", (0.001, 0.01, 0.1)),
-        ("[optimizer]\nlr = { logspace = [1, 0.01, 5] }", "optimizer.lr", (1.0, 0.316227766017, 0.1, 0.0316227766017, 0.01)),
+        ("[optimizer]\nlr = { logspace = [1, 0.1, 3] }", "optimizer.lr", (1.0, 0.316227766017, 0.1)),
         ("[optimizer]\nlr = { logspace = [0.1, 1, 1] }", "optimizer.lr", (0.1,)),
         ("[algorithm]\npopulation = { logspace = [64, 1024, 5] }", "algorithm.population", (64, 128, 256, 512, 1024)),
         ("[algorithm]\npopulation = { logspace = [1, 3, 9] }", "algorithm.population", (1, 2, 3)),
@@ -38,14 +38,19 @@ def axes_of(text: str) -> dict[str, tuple[Any, ...]]:
         ("[policy]\nbias = [true, false]", "policy.bias", (True, False)),
         ("[algorithm]\nkind = ['openai_es', 'snes']", "algorithm.kind", ("openai_es", "snes")),
         ("[algorithm]\nkind = ['pgpe', 'snes']\nlr_sigma = [0.1, 0.2]", "algorithm.lr_sigma", (0.1, 0.2)),
+        ("[optimizer]\nkind = 'torch.optim.RAdam'\nlr = [0.1, 0.2]", "optimizer.lr", (0.1, 0.2)),
         ("device = ['cpu', 'cuda']", "device", ("cpu", "cuda")),
         ("[problem]\nkind = 'm:f'\nsize = { choice = [1, 'a'] }", "problem.size", (1, "a")),
         ("[problem]\nkind = 'm:f'\na = { b = { range = [0, 2] } }", "problem.a.b", (0, 1)),
-        ("[algorithm.sigma]\nkind = 'exponential'\nstart = { choice = [0.1, 0.2] }\ndecay = 0.9", "algorithm.sigma.start", (0.1, 0.2)),
-        ("[algorithm]\nchoice = [{ kind = 'snes' }, { kind = 'pgpe' }]", "algorithm", ({"kind": "snes"}, {"kind": "pgpe"})),
-        ("[algorithm]\nsigma = [0.1, { kind = 'exponential', start = 0.1, decay = 0.9 }]", "algorithm.sigma", (0.1, {"kind": "exponential", "start": 0.1, "decay": 0.9})),
+        ("[algorithm.sigma]\nkind = 'cosine'\nstart = { choice = [0.1, 0.2] }", "algorithm.sigma.start", (0.1, 0.2)),
+        (
+            "[algorithm]\nchoice = [{ kind = 'snes' }, { kind = 'pgpe' }]",
+            "algorithm",
+            ({"kind": "snes"}, {"kind": "pgpe"}),
+        ),
+        ("[algorithm]\nsigma = [0.1, { kind = 'cosine' }]", "algorithm.sigma", (0.1, {"kind": "cosine"})),
     ],
-)  # fmt: skip
+)
 def test_axes(text: str, name: str, values: tuple[Any, ...]) -> None:
     found = axes_of(text)
     assert found[name] == values

@@ -41,10 +41,10 @@ class Parsed(HTMLParser):
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one.html, of a run in an environment, and several.html, of seeds and a run whose names are odd."""
     folder = tmp_path_factory.mktemp("reports")
-    trained(folder / "cart pole", problem=CARTPOLE, policy={"kind": "mlp", "hidden": [4]})
+    trained(folder / "cart pole", problem=CARTPOLE, policy={"kind": "mlp", "hidden": [4]}, algorithm={"sigma": 1.0})
     done = fastes("report", "cart pole", "--out", "one.html", "--episodes", 6, cwd=folder)
     assert (done.returncode, done.stdout, done.stderr) == (0, "one.html\n", "")
-    columns = {"fitness/mean": [1.0, 2.0], "sigma": [0.1, 0.2], "update/norm": [1.0, 2.0], EVIL: [1.0, 2.0]}
+    columns = {"fitness/mean": [1.0, 2.0], "sigma": [0.1, 0.2], "update/norm": [1.0, 2.0], "<script>": [1.0, 2.0]}
     for seed in (1, 2):
         written(
             folder / "grid" / f"seed-{seed}",

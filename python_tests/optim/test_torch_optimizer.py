@@ -391,7 +391,8 @@ def test_workers_that_are_sent_what_they_evaluate(expected: str, tmp_path: Path)
 def test_a_journal_does_not_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(at(RUN, tmp_path))
     assert cli.main(["replay", str(tmp_path / "run")]) == 2
-    assert "follow from steps of PyTorch's optimizers, which depend on the processor" in " ".join(capsys.readouterr().err.split())
+    told = " ".join(capsys.readouterr().err.split())
+    assert "follow from steps of PyTorch's optimizers, which depend on the processor" in told
 
 
 def test_on_a_device() -> None:

@@ -15,7 +15,7 @@ from fastes.errors import ConfigError
 from fastes.plots.curves import QUANTILES, along, evaluation_curve, fitness_quantiles, mean_curve
 from fastes.plots.groups import Group, grouped
 from fastes.plots.panels import panels_of
-from fastes.plots.thinning import thinned, thinned_band
+from fastes.plots.thinning import averaged, thinned, thinned_band
 from fastes.run_record import read_run
 
 
@@ -54,6 +54,13 @@ def test_gaps_stay_gaps() -> None:
     y[405] = np.nan
     thin_x, thin_y = thinned(np.arange(1000.0), y, most=100)
     np.testing.assert_array_equal(np.isnan(thin_y), (thin_x >= 200) & (thin_x < 400))
+
+
+def test_means_of_stretches() -> None:
+    y = np.array([1.0, 3.0, np.nan, 7.0, np.nan, np.nan, 8.0])
+    x, means = averaged(np.arange(7.0), y, most=4)
+    np.testing.assert_array_equal(x, [0.5, 2.5, 4.5, 6])
+    np.testing.assert_array_equal(means, [2, 7, np.nan, 8])
 
 
 def test_a_thinned_band_covers_the_whole_one() -> None:
@@ -199,6 +206,8 @@ def test_panels_of_what_there_is(tmp_path: Path) -> None:
     made = group(tmp_path, columns, fitness=[[[1.0, 2.0], [2.0, 4.0]]])
     panels = {panel.name: panel for panel in panels_of([made], metrics=["theta/norm"])}
     assert list(panels) == ["fitness", "sigma", "lr", "update", "rate", "theta/norm", "distribution-0"]
+    both = panels_of([made], only=["distribution", "lr"])
+    assert [panel.name for panel in both] == ["lr", "distribution-0"]
     assert panels["rate"].title == "evaluations a second"
     assert [panel.log for panel in panels.values()] == [False, False, False, True, False, False, False]
     assert panels["sigma"].limits == (0.0, pytest.approx(0.15))

@@ -67,11 +67,12 @@ def test_several_runs_are_drawn_here(in_directory: Path, capsys: pytest.CaptureF
     written(in_directory / "a", {"fitness/mean": [1.0]})
     written(in_directory / "b", {"fitness/mean": [2.0, 3.0]}, config={"problem": {"dim": 7}})
     written(in_directory / "c", {}, fitness=[])
-    assert call("plot", "a", "b", "c") == 0
+    assert call("plot", "a", "b", "c", "--dpi", "50", "--only", "fitness") == 0
     told = capsys.readouterr()
     assert told.out == "plot.png\n"
     assert told.err == "fastes: left out: the run in c has no metrics yet: wait until its first generation is done.\n"
     assert colours(Path("plot.png")) > 20
+    assert imread("plot.png").shape[1] == 245  # 4.9 inches
 
 
 def test_one_generation(in_directory: Path) -> None:
@@ -112,13 +113,17 @@ def test_many_generations_are_few_points(in_directory: Path) -> None:
     columns = {"fitness/mean": mean.tolist(), "fitness/min": (mean - 1).tolist(), "fitness/max": (mean + 1).tolist()}
     written(in_directory / "run", columns)
     assert call("plot", "run", "--out", "long.svg") == 0
-    (line,) = (element for element in ET.parse("long.svg").iter() if element.get("id") == "fitness:0")
+    (line,) = (element for element in ET.parse("long.svg").iter() if element.get("id") == "fitness:0:single-0")
     path = line.find(f"{SVG}path")
     assert path is not None
     points = path.get("d", "").split("L")
     assert 100 < len(points) <= 2000
     heights = sorted(float(point.split()[-1]) for point in points)
     assert heights[1] - heights[0] > 5 * (heights[2] - heights[1])  # the one that stands out
+    (line,) = (element for element in ET.parse("long.svg").iter() if element.get("id") == "fitness:0")
+    path = line.find(f"{SVG}path")
+    assert path is not None
+    assert 100 < len(path.get("d", "").split("L")) <= 250
 
 
 def test_more_runs_than_colours(in_directory: Path) -> None:
@@ -142,6 +147,8 @@ def test_more_runs_than_colours(in_directory: Path) -> None:
         (["run", "--out", "run"], "a plot is a file .png or .svg, not one without an ending: run."),
         (["run", "--out", "run/metrics.csv/plot.png"], "the plot cannot be written to run/metrics.csv/plot.png: "),
         (["run", "--metric", "moon"], "no run has a metric 'moon': there are generation, seconds, sigma."),
+        (["run", "--dpi", "5"], "--dpi must be from 10 to 1000, not 5."),
+        (["run", "--only", "moon"], "there is no panel 'moon' to draw of these runs, only sigma."),
         (["run", "--landscape"], "run has no journal from which theta could be made again."),
         (["run", "other", "--landscape"], "--landscape draws one run, not the 2 that were named."),
     ],

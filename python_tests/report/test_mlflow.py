@@ -13,7 +13,7 @@ import pytest
 import fastes
 from fastes import algorithms, policies, problems
 from fastes.errors import UserError
-from fastes.report import GenerationReport, MLflowReporter, Reporters, RunInfo, RunSummary
+from fastes.report import CSVReporter, GenerationReport, MLflowReporter, Reporters, RunInfo, RunSummary
 
 SUMMARY = RunSummary("finished", 2, 8, 80, 1.0, "0f" * 16, 1.5, 0.5, 20, None, None)
 
@@ -103,6 +103,19 @@ def test_a_resumed_run_goes_on_and_repeats_nothing(tmp_path: Path, store: str) -
     assert again.info.status == "FINISHED"
     assert history(store, again, "fitness/mean") == [(i, i / 3) for i in range(1, 8)]
     assert again.data.params == {"seed": "1", "algorithm.sigma": "0.1", "device": "cpu"}, "first values stay"
+
+
+def test_what_an_end_at_once_kept_back_is_sent_when_the_run_goes_on(tmp_path: Path, store: str) -> None:
+    killed = [CSVReporter(), MLflowReporter(tracking_uri=store, every_s=300.0)]
+    for reporter in killed:
+        reporter.start(info(tmp_path))
+        for generation in range(1, 4):
+            reporter.write(report(generation))
+    killed[0].close(None)  # the other one is not heard of again
+    session(store, tmp_path, 3, 4)
+    (run,) = runs(store).values()
+    assert history(store, run, "fitness/mean") == [(i, i / 3) for i in range(1, 5)]
+    assert history(store, run, "seconds") == [(i, 0.25) for i in range(1, 5)]
 
 
 def test_a_run_deleted_there_or_moved_elsewhere_begins_anew(tmp_path: Path, store: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import difflib
+import functools
 import math
 import re
 import tomllib
@@ -143,7 +144,27 @@ def _optimizer(table: dict[str, Any]) -> Optimizer:
         if key not in ("kind", "lr")
     }
     lr = {"lr": _value(float | Schedule, table["lr"], "optimizer.lr")} if "lr" in table else {}
-    return typing.cast(Optimizer, _call(TorchOptimizer, {"kind": kind, "settings": settings} | lr, "optimizer"))
+    for key, value in settings.items():
+        if _is_number(value):
+            _value(float, value, f"optimizer.{key}")
+    where = f"optimizer.{key}" if (key := _culprit(kind, settings)) else "optimizer"
+    return typing.cast(Optimizer, _call(TorchOptimizer, {"kind": kind, "settings": settings} | lr, where))
+
+
+def _culprit(kind: Any, settings: dict[str, Any]) -> str:
+    """The setting without which an optimizer of PyTorch can be made; empty for none, or if it can be made with all."""
+
+    def can_be_made(given: dict[str, Any]) -> bool:
+        try:
+            TorchOptimizer(kind, settings=given)
+        except ValueError:
+            return False
+        return True
+
+    without = {key: {name: value for name, value in settings.items() if name != key} for key in settings}
+    if can_be_made(settings):
+        return ""
+    return next((key for key, others in without.items() if can_be_made(others)), "")
 
 
 def load_policy(directory: str | Path, module: nn.Module | None = None) -> nn.Module:
@@ -223,7 +244,21 @@ def _policy(table: dict[str, Any] | None) -> tuple[PolicySpec | None, dict[str, 
     kind = table.get("kind", "mlp")
     if _is_path(kind):
         return kind, {key: value for key, value in table.items() if key != "kind"}
-    return typing.cast(PolicySpec, _of_kind(POLICIES, {"kind": "mlp"} | table, "policy")), {}
+    made = typing.cast(PolicySpec, _of_kind(POLICIES, {"kind": "mlp"} | table, "policy"))
+    if kind == "teams":
+        _check_teams(table)
+    return made, {}
+
+
+def _check_teams(table: dict[str, Any]) -> None:
+    """Policies of teams are tables such as [policy]. Raises ConfigError."""
+    given = {"policy.each": table.get("each", {})} | {f"policy.of.{k}": v for k, v in table.get("of", {}).items()}
+    known = {kind: cls for kind, cls in POLICIES.items() if kind != "teams"}
+    for path, each in given.items():
+        if not isinstance(each, dict) and not _is_path(each):
+            raise ConfigError(f"{path} must be a table such as [policy], or 'module:callable', not {each!r}.")
+        if isinstance(each, dict) and not _is_path(each.get("kind")):
+            _of_kind(known, {"kind": "mlp"} | each, path)
 
 
 def accepts(hint: Any, value: Any) -> bool:
@@ -259,11 +294,16 @@ def _of_kind(registry: Mapping[str, type], table: dict[str, Any], where: str, **
 
 def _settings(cls: type[Any], table: dict[str, Any], where: str, kind: str = "", **others: Any) -> Any:
     """An instance of a settings dataclass from a table, keys and types checked."""
-    hints = typing.get_type_hints(cls)
+    hints = _hints(typing.cast(Any, cls))
     known = [f.name for f in dataclasses.fields(cls) if f.init and f.name not in others and f.name != "optimizer"]
     _check_keys(table, known, where, kind)
     values = {key: _value(hints[key], value, f"{where}.{key}") for key, value in table.items()}
     return _call(cls, values | others, where)
+
+
+@functools.cache
+def _hints(cls: Any) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def _check_named(value: Any, path: str) -> None:
@@ -286,8 +326,9 @@ def _call(factory: Callable[..., Any], arguments: dict[str, Any], where: str) ->
     except FastesError:
         raise
     except (TypeError, ValueError) as error:
-        reason = re.sub(r"^\w+: ", "", str(error))  # of "adam: lr must be above 0"
+        reason = re.sub(r"^[\w.]+: ", "", str(error))  # of "adam: lr must be above 0"
         place = f"{where}." if reason.startswith(tuple(f"{key} " for key in arguments)) else f"[{where}]: "
+        place = "" if reason.startswith((f"{where}.", f"unknown key {where}.")) else place
         end = "" if reason.endswith((".", "?")) else "."
         raise ConfigError(f"{place}{reason}{end}") from error
 
@@ -337,7 +378,8 @@ def _value(hint: Any, value: Any, path: str) -> Any:
     elif hint is Path and isinstance(value, str):
         return Path(value)
     elif hint in (int, float) and _is_number(value) and not _is_finite(value):
-        raise ConfigError(f"{path} must be finite, and whole numbers have 64 bits, not {value!r}.")
+        limit = "a whole number of 64 bits" if isinstance(value, int) else "a finite number"
+        raise ConfigError(f"{path} must be {limit}, not {value}.")
     elif hint is float and _is_number(value):
         return float(value)
     elif isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):

@@ -19,7 +19,7 @@ from fastes.journal import Journal
 from fastes.types import Float64Array
 
 _FILES = ("metrics.csv", "journal.bin")  # either of which makes a directory with a config.toml that of a run
-_NO_INFLUENCE = ("seed", "output", "executor", "device", "generations")  # on what is learned, or known by other means
+_NO_INFLUENCE = ("seed", "output", "executor", "device", "reporters", "generations")  # on what is learned, or known by other means
 
 
 @dataclass(frozen=True, slots=True)

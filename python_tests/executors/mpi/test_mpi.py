@@ -139,6 +139,21 @@ def test_an_environment_that_fails(job: Job, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "failed"
 
 
+def test_a_grid(job: Job, tmp_path: Path) -> None:
+    """All ranks go from run to run, past those that fail, and end together."""
+    given = changed(specimens.SPHERE, generations=2, problem={"function": ["specimens:sphere", "specimens:nowhere"]})
+    del given["output"]["dir"]
+    write_config(tmp_path / "g.toml", given | {"seed": [1, 2], "executor": {"kind": "mpi"}})
+    status, out, err = finished(job(2, "-m", "fastes.cli", "grid", "g.toml"))
+    assert status == 1, out + err
+    assert [json.loads(path.read_text())["digest"] for path in sorted(tmp_path.glob("runs/g/*/result.json"))] == [
+        undisturbed(changed(specimens.SPHERE, generations=2) | {"seed": seed}) for seed in (1, 2)
+    ]
+    assert out.count(": failed: ") == 2
+    assert "MPI: 2 ranks on 1 node" in out
+    assert "Traceback" not in out + err
+
+
 @pytest.mark.parametrize(("ranks", "number"), [("1", signal.SIGKILL), ("", signal.SIGINT), ("01", signal.SIGTERM)])
 def test_a_signal_in_a_generation(job: Job, tmp_path: Path, ranks: str, number: signal.Signals) -> None:
     """To some ranks, or as Ctrl-C to mpirun. All told to stop, as by a batch system, finish their generation."""

@@ -27,6 +27,7 @@ from fastes.algorithms.ascent import (
     check_noise,
     check_pairs,
     check_positive,
+    check_types,
     mirrored,
     perturbation,
     stepped,
@@ -59,6 +60,7 @@ class ARS(Algorithm):
 
     def __post_init__(self) -> None:
         """Checks the settings."""
+        check_types(self)
         check_pairs(self.population)
         check_positive(sigma=self.sigma)
         check_noise(self.noise, self.rank)

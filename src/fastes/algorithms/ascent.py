@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Collection
 from functools import partial
+from numbers import Integral, Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,6 +20,13 @@ from fastes.shaping import RandomLeader, Shaping, shaped, shaping
 from fastes.types import Float32Array, UInt32Array
 
 MOST_MEMBERS = 2**28
+
+_TYPES: dict[str, tuple[Any, str]] = {
+    "int": (Integral, "a whole number"),
+    "float": (Real, "a number"),
+    "bool": ((bool, np.bool_), "true or false"),
+    "str": (str, "text"),
+}
 
 ShapingSetting: TypeAlias = str | dict[str, Any] | Shaping | RandomLeader
 """What `fastes.shaping.shaping` takes: a name, a table or a shaping itself."""
@@ -34,9 +43,28 @@ def check_positive(**settings: Scheduled) -> None:
     generation where it has a schedule.
     """
     for name, setting in settings.items():
-        value = at_first(setting)
+        value = at_first(setting, f"algorithm.{name}")
         if not 0 < in_float32(value) < math.inf:
             raise ValueError(f"algorithm.{name} must be above 0 and finite in float32, not {value}.")
+
+
+def check_not_negative(**settings: Scheduled) -> None:
+    """The same of settings that may be 0."""
+    for name, setting in settings.items():
+        value = at_first(setting, f"algorithm.{name}")
+        if not 0 <= in_float32(value) < math.inf:
+            raise ValueError(f"algorithm.{name} must not be negative and finite in float32, not {value}.")
+
+
+def check_types(settings: Any) -> None:
+    """Raises ValueError naming the first field of a dataclass that is annotated as number, text or truth, and is none.
+
+    Fields that may follow a schedule are left to `check_positive` and the like.
+    """
+    for field in dataclasses.fields(settings):
+        value, (kind, called) = getattr(settings, field.name), _TYPES.get(str(field.type), (object, ""))
+        if not isinstance(value, kind):
+            raise ValueError(f"algorithm.{field.name} must be {called}, not {value!r}.")  # noqa: TRY004
 
 
 def check_named(name: str, value: Any, known: Collection[Any]) -> None:

@@ -21,7 +21,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from fastes.algorithms.ascent import MOST_MEMBERS, check_named, check_positive
+from fastes.algorithms.ascent import MOST_MEMBERS, check_named, check_positive, check_types
 from fastes.algorithms.base import Algorithm, State
 from fastes.algorithms.genomes import UNCHANGED, Individuals, Lineage
 from fastes.algorithms.initialisation import Beginning, Initial
@@ -97,6 +97,7 @@ class Elitist(Algorithm):
 
     def __post_init__(self) -> None:
         """Checks the settings."""
+        check_types(self)
         check_named("initial", self.initial, get_args(Initial))
         check_named("noise", self.noise, KINDS)
         check_named("nan_fitness", self.nan_fitness, get_args(NanFitness))
@@ -109,13 +110,15 @@ class Elitist(Algorithm):
         if self.re_evaluations < 1:
             raise ValueError(f"algorithm.re_evaluations must be at least 1, not {self.re_evaluations}.")
         if self.population < self.survivors:
+            asked = "candidates" if self.survivors == self.candidates else "parents"
             raise ValueError(
                 f"algorithm.population must be at least {self.survivors}, as many as go on from a generation, not "
-                f"{self.population}."
+                f"{self.population}: raise it, or lower algorithm.{asked}."
             )
         if self.members > MOST_MEMBERS:
             raise ValueError(
-                f"algorithm.population + candidates * re_evaluations must be at most 2^28, not {self.members}."
+                "algorithm.population + algorithm.candidates * algorithm.re_evaluations must be at most 2^28, not "
+                f"{self.members}."
             )
 
     @property

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastes.algorithms.ascent import check_positive
+from fastes.algorithms.ascent import check_positive, check_types
 from fastes.algorithms.elitist import Brood, Elitist, GenomeState
 from fastes.noise import Stream, below, words_of
 from fastes.types import UInt32Array
@@ -34,6 +34,7 @@ class GA(Elitist):
 
     def __post_init__(self) -> None:
         """Checks the settings."""
+        check_types(self)
         if self.parents < 1:
             raise ValueError(f"algorithm.parents must be at least 1, not {self.parents}.")
         check_positive(sigma=self.sigma)

@@ -14,6 +14,7 @@ from fastes.algorithms.ascent import (
     check_pairs,
     check_positive,
     check_shaping,
+    check_types,
     mirrored,
     perturbation,
     stepped,
@@ -48,6 +49,7 @@ class MirroredES(Algorithm):
 
     def __post_init__(self) -> None:
         """Checks the settings."""
+        check_types(self)
         check_pairs(self.population)
         check_positive(sigma=self.sigma)
         check_shaping(self.shaping)

@@ -185,8 +185,9 @@ class NoveltyES(MirroredES):
             )
         if self.variant == "nsra" and is_scheduled(self.weight):
             raise ValueError("algorithm.weight = a schedule is for variant 'nsr': 'nsra' adapts the weight by itself.")
-        if not 0 <= at_first(self.weight) <= 1:
-            raise ValueError(f"algorithm.weight must be from 0 to 1, not {at_first(self.weight)}.")
+        first = at_first(self.weight, "algorithm.weight")
+        if not 0 <= first <= 1:
+            raise ValueError(f"algorithm.weight must be from 0 to 1, not {first}.")
 
     def _next(self, known: Float32Array, archive: Archive, seed: int, generation: int) -> int:
         """The agent of that generation."""

@@ -20,9 +20,11 @@ from fastes import kernels
 from fastes.algorithms.ascent import (
     ShapingSetting,
     check_named,
+    check_not_negative,
     check_pairs,
     check_positive,
     check_shaping,
+    check_types,
     weights_of,
 )
 from fastes.algorithms.base import State
@@ -30,7 +32,7 @@ from fastes.algorithms.sigma_for_each import SigmaForEach, SigmaState, check_squ
 from fastes.messages import Evaluations
 from fastes.noise import Generation, mirrored_rows, mirrored_signs, pair_weights
 from fastes.optim import ClipUp, Optimizer
-from fastes.schedules import Scheduled, at_first, fixed
+from fastes.schedules import Scheduled, fixed
 from fastes.shaping import finite_fitness
 from fastes.shaping.finite import NanFitness
 from fastes.types import Float32Array, Metrics
@@ -51,13 +53,13 @@ class PGPE(SigmaForEach):
 
     def __post_init__(self) -> None:
         """Checks the settings."""
+        check_types(self)
         check_pairs(self.population)
         check_positive(sigma=self.sigma)
         check_squares(self.noise)
         check_shaping(self.shaping)
         check_named("nan_fitness", self.nan_fitness, get_args(NanFitness))
-        if at_first(self.lr_sigma) < 0:
-            raise ValueError(f"algorithm.lr_sigma must not be negative, not {self.lr_sigma}.")
+        check_not_negative(lr_sigma=self.lr_sigma)
         if not 0 < self.max_change < 1:
             raise ValueError(f"algorithm.max_change must be above 0 and below 1, not {self.max_change}.")
 

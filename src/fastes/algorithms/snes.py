@@ -22,15 +22,17 @@ from fastes.algorithms.ascent import (
     MOST_MEMBERS,
     ShapingSetting,
     check_named,
+    check_not_negative,
     check_positive,
     check_shaping,
+    check_types,
     weights_of,
 )
 from fastes.algorithms.base import State
 from fastes.algorithms.sigma_for_each import SigmaForEach, SigmaState, check_squares, sigma_metrics
 from fastes.messages import Evaluations
 from fastes.noise import Generation
-from fastes.schedules import Scheduled, at_first, fixed
+from fastes.schedules import Scheduled, fixed
 from fastes.shaping import finite_fitness
 from fastes.shaping.finite import NanFitness
 from fastes.shaping.logarithm import logarithm
@@ -52,14 +54,14 @@ class SNES(SigmaForEach):
 
     def __post_init__(self) -> None:
         """Checks the settings."""
+        check_types(self)
         if not 2 <= self.population <= MOST_MEMBERS:
             raise ValueError(f"algorithm.population must be from 2 to 2^28, not {self.population}.")
         check_positive(sigma=self.sigma, lr=self.lr)
         check_squares(self.noise)
         check_shaping(self.shaping)
         check_named("nan_fitness", self.nan_fitness, get_args(NanFitness))
-        if at_first(self.lr_sigma) < 0:
-            raise ValueError(f"algorithm.lr_sigma must be above 0, or 0 for the authors', not {self.lr_sigma}.")
+        check_not_negative(lr_sigma=self.lr_sigma)
 
     def _ask(self, state: SigmaState) -> Generation:
         rows, signs = np.arange(self.population, dtype=np.uint32), np.ones(self.population, np.float32)

@@ -37,9 +37,9 @@ class Archive:
     def __post_init__(self) -> None:
         """Checks the settings."""
         if self.capacity < 0:
-            raise ValueError(f"capacity of an archive must be 0, for no limit, or more, not {self.capacity}.")
+            raise ValueError(f"archive_capacity must be 0, for no limit, or more, not {self.capacity}.")
         if self.leaves not in get_args(Leaves):
-            raise ValueError(f"leaves of an archive must be one of {', '.join(get_args(Leaves))}, not {self.leaves!r}.")
+            raise ValueError(f"archive_leaves must be one of {', '.join(get_args(Leaves))}, not {self.leaves!r}.")
 
     def __len__(self) -> int:
         """A."""

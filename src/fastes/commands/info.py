@@ -58,14 +58,14 @@ def run(options: argparse.Namespace) -> int:
             )
         )
         return int(bool(wrong))
-    details: dict[str, Any] = {"fastes": __version__, "python": system, "requires": listed(required())}
+    details: dict[str, Any] = {"fastes": __version__, "python": system, "requires": described(required(), "fastes")}
     details |= kernels.info()
     del details["cuda"]  # in lines of its own
     for key, value in [*details.items(), *report.lines()]:
         _show(key, ", ".join(value) if isinstance(value, list) else str(value))
     print("\nextras")
     for extra, packages in extras.items():
-        _show(extra, listed(packages) + advice(extra, packages))
+        _show(extra, described(packages, f"fastes[{extra}]"))
     print()
     for isa, digest in wrong.items():
         _show("self-test", f"FAILED on {isa}: {digest} instead of {SELF_TEST}")
@@ -124,20 +124,15 @@ def installed_version(name: str) -> str | None:
         return None
 
 
-def listed(packages: Packages) -> str:
-    """Those that are installed, with their versions unless they are many."""
+def described(packages: Packages, what: str) -> str:
+    """Those that are installed, with their versions unless they are many, and how to get the rest with `what`."""
     there = [f"{name}{JOINED}{version}" for name, version in packages.items() if version is not None]
-    return ", ".join(there) if len(packages) <= MOST_NAMED else f"{len(there)} of {len(packages)} packages"
-
-
-def advice(extra: str, packages: Packages) -> str:
-    """What to append for those that are not; empty if all are."""
     missing = [name for name, version in packages.items() if version is None]
-    if not missing:
-        return ""
-    command = f"pip install 'fastes[{extra}]'".replace(" ", JOINED)
-    some = len(missing) < len(packages)
-    return f"; not {', '.join(missing)}: {command}" if some else f"not installed: {command}"
+    command = f"pip install '{what}'".replace(" ", JOINED)
+    if packages and not there:
+        return f"not installed: {command}"
+    found = ", ".join(there) if len(packages) <= MOST_NAMED else f"{len(there)} of {len(packages)} packages"
+    return f"{found}; not {', '.join(missing)}: {command}" if missing else found
 
 
 def _requirements(name: str) -> list[Requirement]:

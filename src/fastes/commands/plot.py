@@ -31,6 +31,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metric", action="append", default=[], metavar="NAME", help="draw this column of metrics.csv, too"
     )
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="this panel only, such as fitness or evaluation"
+    )
+    parser.add_argument("--dpi", type=int, default=150, metavar="N", help="dots an inch of a PNG (default 150)")
     parser.add_argument("--landscape", action="store_true", help="instead, where theta went and what lay around it")
 
 
@@ -39,24 +43,27 @@ def run(options: argparse.Namespace) -> None:
     from fastes import plots
     from fastes.run_record import read_all
 
+    if not 10 <= options.dpi <= 1000:
+        raise ConfigError(f"--dpi must be from 10 to 1000, not {options.dpi}.")
     if options.out is not None:
         plots.check_ending(options.out)  # before anything takes long
     records = read_all(options.runs, _tell)
     folder = records[0].directory if len(records) == 1 else Path()
     out = options.out or folder / ("landscape.png" if options.landscape else "plot.png")
     with plots.styled():
-        figure = _landscape(records) if options.landscape else _progress(records, options.x, options.metric)
-        plots.save(figure, out)
+        figure = _landscape(records) if options.landscape else _progress(records, options)
+        plots.save(figure, out, options.dpi)
     print(out)
 
 
-def _progress(records: list[RunRecord], x: str, metrics: list[str]) -> Figure:
+def _progress(records: list[RunRecord], options: argparse.Namespace) -> Figure:
     from fastes import plots
 
     groups = plots.grouped(records)
     titles = list(dict.fromkeys(record.title for record in records))
     title = titles[0] if len(titles) == 1 else f"{len(records)} runs"
-    return plots.figure_of_panels(plots.panels_of(groups, x, metrics), groups, title)
+    panels = plots.panels_of(groups, options.x, options.metric, options.only)
+    return plots.figure_of_panels(panels, groups, title)
 
 
 def _landscape(records: list[RunRecord]) -> Figure:

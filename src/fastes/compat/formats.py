@@ -32,7 +32,7 @@ def read(path: Path) -> dict[str, Any]:
         found = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:  # of JSON, TOML and UTF-8
+    except (ValueError, SyntaxError) as error:  # of JSON, TOML and UTF-8; of Python
         raise ConfigError(f"{path} cannot be read: {error}.") from error
     if not isinstance(found, dict):
         raise ConfigError(f"{path} holds a {type(found).__name__}, not a table of settings.")

@@ -56,10 +56,9 @@ def translate(config: Mapping[str, Any], env: str | None = None, algorithm: str 
         tables["problem"]["behaviour"] = "final_position" if position else "final_observation"
         if not position:
             given.note("behaviour is the last observation of an episode; there the memory of the game after each step.")
+    tables["output"] = {"dir": f"runs/{given.text('exp_prefix', name)}"}
     if (every := settings.whole("snapshot_freq", 0)) > 0:
-        tables["output"] = {"checkpoint_every": every}
-    if "exp_prefix" in given:
-        tables.setdefault("output", {})["dir"] = f"runs/{given.text('exp_prefix')}"
+        tables["output"]["checkpoint_every"] = every
     settings.left_out("eval_prob", "the centre is evaluated every evaluation.every generations")
     policy.only("init_from", (), "a policy of TensorFlow cannot be read")
     return Translation(tables, given.finish())
@@ -137,8 +136,8 @@ def _algorithm(given: Given, settings: Given, kind: str) -> dict[str, Any]:
     sigma = settings.number("noise_stdev")
     if kind in ("ga", "rs"):
         settings.left_out("timesteps_per_batch", "a generation is a number of individuals")
-        individuals = {"population": episodes, "candidates": 1, "re_evaluations": 1}
-        given.note("the best individual is found by evaluating it once more; there the luckiest one stays.")
+        individuals = {"population": episodes, "candidates": 2, "re_evaluations": 1}
+        given.note("the two best individuals are evaluated once more, and the better one stays; there the luckiest one does.")
         if kind == "rs":
             given.left_out("population_size", "nobody has children")
             given.left_out("num_elites", "nobody has children")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fastes.gridsearch.plan import Grid
 
 Status = Literal["left", "interrupted", "failed", "pruned", "finished"]
-_NO_INFLUENCE = ("executor", "output", "problem.on_error", "problem.statistics")  # on what a run comes to
+_NO_INFLUENCE = ("executor", "output", "reporters", "problem.on_error", "problem.statistics")  # on what is learned
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,10 @@ class GridDisplay:
     def ended(self, run: Run, outcome: Outcome, left: int) -> None:
         """A run has come to this, and so many are left."""
         going = self._going.pop(run.name)
+        if outcome.status == "interrupted":
+            done = 0 if going.step is None else going.step.generation
+            self._print(f"{run.name}: interrupted after {done} generations")
+            return
         self._done += 1
         self._left = left
         resumed = 0.0 if going.step is None else (going.first or 0) / max(going.step.generations, 1)

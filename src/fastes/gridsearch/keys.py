@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 from fastes.algorithms import ALGORITHMS
 from fastes.config import accepts
 from fastes.executors import EXECUTORS
-from fastes.optim import OPTIMIZERS
+from fastes.optim import OPTIMIZERS, TorchOptimizer
+from fastes.optim.torch_class import is_import_path
 from fastes.policies import POLICIES
 from fastes.problems import PROBLEMS
 from fastes.run_settings import Evaluation, Output
@@ -54,7 +55,10 @@ def _classes(tables: Mapping[str, Any], name: str) -> list[type]:
     if kind is None:
         return list(registry.values())  # whichever the algorithm brings
     kinds = kind.get("choice", []) if isinstance(kind, dict) else kind if isinstance(kind, list) else [kind]
-    found = [registry[each] for each in kinds if isinstance(each, str) and each in registry]
+    names = [each for each in kinds if isinstance(each, str)]
+    found = [registry[each] for each in names if each in registry]
+    if name == "optimizer" and any(is_import_path(each) for each in names):
+        found.append(TorchOptimizer)
     return [cls for cls in found if dataclasses.is_dataclass(cls)]
 
 

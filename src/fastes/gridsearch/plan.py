@@ -14,7 +14,7 @@ from fastes.gridsearch.cells import Cell, Run, cells, run_name
 from fastes.gridsearch.directory import read_tables
 from fastes.gridsearch.settings import GridSettings
 
-_UNCHANGED = ("executor", "output")  # tables on which no result depends
+_UNCHANGED = ("executor", "output", "reporters")  # tables on which no result depends
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from fastes.interrupt import interruptible
 
 def run_here(source: Source, series: Series, display: GridDisplay) -> bool:
     """Trains all that the source gives. False if Ctrl-C has stopped it, after the generation."""
-    with interruptible(lambda: False) as interrupted:
+    with interruptible() as interrupted:
         while not interrupted() and (run := source.next()) is not None:
             series.agreed(_written(run))
             display.began(run, source.left)

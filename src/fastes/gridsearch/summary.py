@@ -33,7 +33,7 @@ def print_summary(result: GridResult, console: Console | None = None) -> None:
     if console.is_terminal:
         console.print(_fitting(result, shown, console))
     else:
-        _line(console, _as_text(result, shown, _WIDE))  # nobody wraps what goes into a file
+        _line(console, f"\n{_as_text(result, shown, _WIDE)}\n")  # nobody wraps what goes into a file
     if len(shown) < len(result.cells):
         left = len(result.cells) - len(shown)
         _line(console, f"and {left} more cells, in {result.directory / 'summary.csv'}")
@@ -122,7 +122,8 @@ def _as_text(result: GridResult, cells: Sequence[CellResult], width: int) -> str
     """Without colours, and blanks at the ends of lines."""
     file = io.StringIO()
     Console(file=file, width=width).print(_table(result, cells))
-    return "\n".join(line.rstrip() for line in file.getvalue().strip("\n").splitlines())
+    lines = [line.rstrip() for line in file.getvalue().splitlines()]
+    return "\n".join(line for line in lines if line)
 
 
 def _interval(cell: CellResult, before: str = "", after: str = "") -> str:

@@ -104,11 +104,11 @@ class Optimizer(ABC):
 def check_settings(name: str, positive: Mapping[str, Scheduled], not_negative: Mapping[str, Scheduled]) -> None:
     """Raises ValueError naming the first setting out of range, that of the first generation where it has a schedule."""
     for key, setting in positive.items():
-        value = at_first(setting)
+        value = at_first(setting, f"{name}: {key}")
         if not 0 < in_float32(value) < math.inf:
             raise ValueError(f"{name}: {key} must be above 0 and finite in float32, not {value}.")
     for key, setting in not_negative.items():
-        value = at_first(setting)
+        value = at_first(setting, f"{name}: {key}")
         if not 0 <= in_float32(value) < math.inf:
             raise ValueError(f"{name}: {key} must not be negative and finite in float32, not {value}.")
 

@@ -56,12 +56,12 @@ def check_ending(path: Path) -> None:
         raise ConfigError(f"a plot is a file .png or .svg, not {path.suffix or 'one without an ending'}: {path}.")
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Writes a figure as PNG or SVG, by the file's ending. Raises ConfigError for another, StorageError if it cannot be
-    written.
+def save(figure: Figure, path: Path, dpi: int = _DPI) -> None:
+    """Writes a figure as PNG, of so many dots an inch, or SVG, by the file's ending. Raises ConfigError for another,
+    StorageError if it cannot be written.
     """
     check_ending(path)
-    data = png(figure) if path.suffix.lower() == ".png" else svg(figure).encode()
+    data = png(figure, dpi) if path.suffix.lower() == ".png" else svg(figure).encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -69,9 +69,9 @@ def save(figure: Figure, path: Path) -> None:
         raise StorageError(f"the plot cannot be written to {path}: {error.strerror}. Choose another file.") from error
 
 
-def png(figure: Figure) -> bytes:
+def png(figure: Figure, dpi: int = _DPI) -> bytes:
     """The figure as a PNG."""
-    return _rendered(figure, format="png", dpi=_DPI)
+    return _rendered(figure, format="png", dpi=dpi)
 
 
 def svg(figure: Figure) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from fastes.aggregate import bootstrap_interval, mean
 from fastes.journal import Record
 from fastes.plots.groups import Group
-from fastes.plots.thinning import thinned, thinned_band
+from fastes.plots.thinning import averaged, is_long, thinned, thinned_band
 from fastes.run_record import RunRecord
 from fastes.types import AnyArray, Float64Array
 
@@ -29,7 +29,7 @@ Band = tuple[Float64Array, Float64Array, Float64Array]
 @dataclass(frozen=True, slots=True)
 class Curve:
     """label: of the group; x, y: float64 [K], NaN where there is nothing; bands: x, low and high of each, the widest
-    first; singles: x and y of each seed's own curve.
+    first; singles: x and y of what is averaged in y, each seed's own curve or neighbouring generations of a long one.
     """
 
     label: str
@@ -67,7 +67,7 @@ def mean_curve(group: Group, column: str, axis: str, *, edges: tuple[str, str] |
     low, high = _over_seeds(np.min, lows), _over_seeds(np.max, highs)
     shown = (edges is not None or len(group.records) > 1) and bool(np.isfinite(low + high).any())
     bands = (thinned_band(x, low, high),) if shown else ()
-    return Curve(group.label, *thinned(x, _over_seeds(np.mean, values)), bands)
+    return _curve(group.label, x, _over_seeds(np.mean, values), bands)
 
 
 def evaluation_curve(group: Group, axis: str) -> Curve | None:
@@ -83,7 +83,7 @@ def evaluation_curve(group: Group, axis: str) -> Curve | None:
         finite = np.isfinite(record.column("evaluation/mean"))
         spread = np.nan_to_num(record.column("evaluation/std")[finite]) if len(group.records) == 1 else np.zeros(len(y))
         bands = (thinned_band(x, y - spread, y + spread),) if spread.any() else ()
-        return Curve(group.label, *thinned(x, y), bands)
+        return _curve(group.label, x, y, bands)
     x, values = aligned(runs)
     places = np.unique(np.linspace(0, len(x) - 1, min(len(x), _MOST_INTERVALS)).round().astype(int))
     intervals = np.array([bootstrap_interval([values[:, place]], mean) for place in places])
@@ -114,7 +114,7 @@ def fitness_quantiles(group: Group, axis: str) -> Curve | None:
     if not np.isfinite(levels[2]).any():
         return None
     bands = (thinned_band(x, levels[0], levels[4]), thinned_band(x, levels[1], levels[3]))
-    return Curve(group.label, *thinned(x, levels[2]), bands)
+    return _curve(group.label, x, levels[2], bands)
 
 
 def quantiles(records: Sequence[Record]) -> Float64Array:
@@ -157,6 +157,13 @@ def aligned(runs: Sequence[Points]) -> tuple[Float64Array, Float64Array]:
     start, end = max(np.nanmin(x) for x, _ in runs), min(np.nanmax(x) for x, _ in runs)
     x = np.linspace(start, max(start, end), max(shortest, 2))
     return x, np.stack([np.interp(x, places, y) for places, y in runs])
+
+
+def _curve(label: str, x: Float64Array, y: Float64Array, bands: tuple[Band, ...]) -> Curve:
+    """Of a long one the means of stretches, before one that has their extremes."""
+    if not is_long(y):
+        return Curve(label, x, y, bands)
+    return Curve(label, *averaged(x, y), bands, (thinned(x, y),))
 
 
 def _finite(x: Float64Array, y: Float64Array) -> Points:

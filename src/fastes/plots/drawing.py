@@ -100,8 +100,8 @@ def _draw_curve(axes: Axes, name: str, number: int, place: int, curve: Curve, *,
             axes.vlines(x[at], low[at], high[at], color=colour, alpha=0.3, linewidth=6 + 4 * i, gid=gid)
         else:
             axes.fill_between(x, low, high, color=colour, alpha=0.22 if alone else 0.13, linewidth=0, gid=gid)
-    for x, y in curve.singles:
-        axes.plot(x, y, color=colour, linewidth=0.6, alpha=0.5)
+    for i, (x, y) in enumerate(curve.singles):
+        axes.plot(x, y, color=colour, linewidth=0.6, alpha=0.5, gid=f"{name}:{number}:single-{i}")
     few = np.count_nonzero(np.isfinite(curve.y)) <= _FEW
     every: dict[str, object] = {} if few else {"markevery": 0.17 + 0.005 * place}
     marked = few or not alone

@@ -15,6 +15,7 @@ from fastes.plots.groups import Group
 MOST_GROUPS = 10
 """That get a colour and a name; of more, the best."""
 
+_DISTRIBUTION = "distribution"
 _MOST_DISTRIBUTIONS = 4
 _HIDDEN = frozenset(["generation", "seconds", "agent", "archive", "gathered", "failures", "sigma"])
 _LOGARITHMIC = 30.0  # times the least value: from there on an axis of what cannot be negative is logarithmic
@@ -41,6 +42,11 @@ class Panel:
     log: bool = False
     limits: tuple[float, float] | None = None
 
+    @property
+    def kind(self) -> str:
+        """Its name, which distributions share."""
+        return _DISTRIBUTION if self.name.startswith(f"{_DISTRIBUTION}-") else self.name
+
     def summary(self) -> str:
         """In words, for whoever cannot see it."""
         told = []
@@ -51,10 +57,14 @@ class Panel:
         return f"{self.title} ({self.meaning}) against {self.x_label}. " + "; ".join(told) + "."
 
 
-def panels_of(groups: Sequence[Group], axis: str = "generations", metrics: Sequence[str] = ()) -> list[Panel]:
-    """All that there is data for. axis: one of `curves.AXES`; metrics: columns of metrics.csv to be drawn as well.
+def panels_of(
+    groups: Sequence[Group], axis: str = "generations", metrics: Sequence[str] = (), only: Sequence[str] = ()
+) -> list[Panel]:
+    """All that there is data for. axis: one of `curves.AXES`; metrics: columns of metrics.csv to be drawn as well;
+    only: the names of panels that are wanted, none for all.
 
-    Raises ConfigError for another axis, one along which the runs have no numbers, or a column that no run has.
+    Raises ConfigError for another axis, one along which the runs have no numbers, a column that no run has, or a name
+    that no panel has.
     """
     if axis not in AXES:
         raise ConfigError(f"plots are against {', '.join(AXES)}, not {axis!r}.")
@@ -81,7 +91,11 @@ def panels_of(groups: Sequence[Group], axis: str = "generations", metrics: Seque
     found = [panel for panel in panels if panel is not None]
     if not found:
         raise ConfigError(f"there is nothing to draw against {axis}: the metrics have no finite number there.")
-    return found
+    names = list(dict.fromkeys(panel.kind for panel in found))
+    for name in only:
+        if name not in names:
+            raise ConfigError(f"there is no panel {name!r} to draw of these runs, only {', '.join(names)}.")
+    return [panel for panel in found if not only or panel.kind in only]
 
 
 Maker = Callable[[Group, str], Curve | None]
@@ -107,7 +121,9 @@ def _panel(
     values = np.concatenate([curve.y[np.isfinite(curve.y)] for _, curve in curves])
     low, high = float(values.min()), float(values.max())
     wide = log and low > 0 and high > _LOGARITHMIC * low
-    constant = log and low == high > 0 and not any(curve.bands for _, curve in curves)
+    edges = [edge for _, curve in curves for band in curve.bands for edge in band[1:]]
+    ends = [low, high, *(float(end) for edge in edges for end in (np.nanmin(edge), np.nanmax(edge)))]
+    constant = log and low > 0 and max(ends) - min(ends) < 1e-9 * high  # but for the rounding of means
     limits = (0.0, 1.5 * high) if constant else None  # else the axis would be about its last digits
     return Panel(name, title, meaning, _X_LABELS[axis], curves, wide, limits)
 
@@ -148,7 +164,7 @@ def _distributions(groups: Sequence[Group], axis: str) -> list[Panel]:
     title = "distribution of fitness"
     return [
         Panel(
-            f"distribution-{number}",
+            f"{_DISTRIBUTION}-{number}",
             title if len(groups) == 1 else f"{title}: {curve.label}",
             label,
             _X_LABELS[axis],

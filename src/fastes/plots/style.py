@@ -16,19 +16,19 @@ INK, LINES, PAPER = "#262626", "#E4E4E4", "#FFFFFF"
 """Text and axes, the grid, and what they are drawn on."""
 
 STYLE: dict[str, Any] = {
-    "font.family": "sans-serif",
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "axes.titlesize": 11,
     "grid.color": LINES,
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
 }
 
 OF_RUNS: Any = STYLE | {
+    "font.family": "sans-serif",
+    "axes.titlesize": 11,
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": INK,

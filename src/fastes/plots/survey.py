@@ -1,8 +1,8 @@
 """Where theta went, and what lay around it, in the plane in which its way spreads most.
 
 After VINE (Wang, Clune and Stanley 2018, arXiv 1805.01141), which draws parents and offspring of each generation in
-two dimensions. Here these are the principal components of the way of theta, see `components`; members are made again
-from the addresses of their noise, one at a time.
+two dimensions of their behaviour. Here it is their parameters, in the principal components of the way of theta, see
+`components`; members are made again from the addresses of their noise, one at a time.
 """
 
 from __future__ import annotations

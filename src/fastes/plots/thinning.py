@@ -26,6 +26,20 @@ def thinned(x: Float64Array, y: Float64Array, most: int = _MOST) -> tuple[Float6
     return x[places], y[places]
 
 
+def averaged(x: Float64Array, y: Float64Array, most: int = _MOST // 4) -> tuple[Float64Array, Float64Array]:
+    """At most so many points of a curve: the means of stretches, in which NaN does not count."""
+    if len(y) <= most:
+        return x, y
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a stretch of NaN is NaN
+        return np.nanmean(_cut(x, most)[0], axis=1), np.nanmean(_cut(y, most)[0], axis=1)
+
+
+def is_long(y: Float64Array) -> bool:
+    """Whether `thinned` would leave something out."""
+    return len(y) > 2 * _MOST
+
+
 def thinned_band(
     x: Float64Array, low: Float64Array, high: Float64Array, most: int = _MOST
 ) -> tuple[Float64Array, Float64Array, Float64Array]:

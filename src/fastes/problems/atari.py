@@ -44,8 +44,8 @@ class Atari(Gym):
             )
         if self.wrappers or self.vector or "frameskip" in self.env_args:
             raise ProblemError(
-                "an Atari problem wraps its games itself: leave out wrappers, vector and env_args.frameskip, or take "
-                "problem.kind = 'gym' for other ways."
+                "an Atari problem wraps its games itself: leave out problem.wrappers, problem.vector and "
+                "problem.env_args.frameskip, or take problem.kind = 'gym' for other ways."
             )
 
     def make(self) -> Any:

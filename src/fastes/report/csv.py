@@ -34,7 +34,7 @@ class CSVReporter(Reporter):
         self._path = info.directory / "metrics.csv"
         try:
             info.directory.mkdir(parents=True, exist_ok=True)
-            columns, rows = _read(self._path)
+            columns, rows = read_rows(self._path)
             self._replace(columns or _FIRST_COLUMNS, _finished(rows, info.start_generation))
         except OSError as error:
             raise self._storage_error(error) from error
@@ -45,7 +45,7 @@ class CSVReporter(Reporter):
         row = {"generation": report.generation, "seconds": report.seconds, **report.metrics}
         try:
             if new := [name for name in row if name not in self._columns]:
-                self._replace(self._columns + new, _read(self._path)[1])
+                self._replace(self._columns + new, read_rows(self._path)[1])
             assert self._file is not None, "start() comes before write()"
             _table(self._file, self._columns).writerow(row)
             self._file.flush()
@@ -76,7 +76,7 @@ class CSVReporter(Reporter):
         )
 
 
-def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Columns and whole rows of `path`, empty without such a file; a line cut by a crash is left out."""
     try:
         with path.open(newline="", encoding="utf-8") as file:

@@ -15,6 +15,7 @@ from typing import Any
 
 from fastes.errors import StorageError, UserError
 from fastes.report.base import GenerationReport, Reporter, RunInfo, RunSummary
+from fastes.report.csv import read_rows
 from fastes.report.hparams import hparams
 from fastes.report.service import check_installed, environment, remember, remembered
 
@@ -87,16 +88,13 @@ class MLflowReporter(Reporter):
             for some in _at_once(params, _PARAMS_AT_ONCE):
                 client.log_batch(self._run_id, params=[_param(name, value) for name, value in some])
             self._client = client
+            self._catch_up(info)
         self._sent_s = self._clock()
 
     def write(self, report: GenerationReport) -> None:
         if report.generation <= self._logged:
             return
-        metrics = report.metrics | {"generation": float(report.generation), "seconds": report.seconds}
-        self._keep(self._run_id, metrics, report.generation)
-        if self._centers:
-            own = {name: value for name, value in metrics.items() if name.partition("/")[0] in _OF_CENTER}
-            self._keep(self._centers[int(metrics["agent"])], own, report.generation)
+        self._keep_all(report.metrics | {"generation": float(report.generation), "seconds": report.seconds})
         if self._clock() - self._sent_s >= self._wait_s:
             try:
                 self._send()
@@ -158,6 +156,21 @@ class MLflowReporter(Reporter):
     @property
     def _identity(self) -> Path | None:
         return None if self._directory is None else self._directory / _IDENTITY
+
+    def _catch_up(self, info: RunInfo) -> None:
+        """What an end at once kept from MLflow is in the table of the directory."""
+        if info.directory is not None and self._logged < info.start_generation:
+            for row in read_rows(info.directory / "metrics.csv")[1]:
+                if self._logged < int(row["generation"]) <= info.start_generation:
+                    self._keep_all({name: float(value) for name, value in row.items() if value})
+
+    def _keep_all(self, metrics: Mapping[str, float]) -> None:
+        """Those of a generation, for the run and for the centre that was trained in it."""
+        generation = int(metrics["generation"])
+        self._keep(self._run_id, metrics, generation)
+        if self._centers:
+            own = {name: value for name, value in metrics.items() if name.partition("/")[0] in _OF_CENTER}
+            self._keep(self._centers[int(metrics["agent"])], own, generation)
 
     def _keep(self, run_id: str, metrics: Mapping[str, float], generation: int) -> None:
         from mlflow.entities import Metric

@@ -66,6 +66,7 @@ class WandbReporter(Reporter):
         file = None if info.directory is None else info.directory / _IDENTITY
         known = remembered(file).get("id")
         run_id = known if isinstance(known, str) else secrets.token_hex(4)
+        remember(file, {"id": run_id})
         with environment(**_ENVIRONMENT):
             import wandb
             from wandb.sdk import wandb_setup
@@ -95,7 +96,6 @@ class WandbReporter(Reporter):
                 self._leave()
                 raise StorageError(f"Weights & Biases cannot be used: {' '.join(str(error).split())}.") from error
         self._logged = max(int(self._run.step) - 1, 0)
-        remember(file, {"id": run_id, "project": self.project, "mode": self.mode})
 
     def write(self, report: GenerationReport) -> None:
         histograms = self._distributions.of(report)

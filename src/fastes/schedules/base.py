@@ -6,6 +6,7 @@ import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any, ClassVar, TypeAlias
 
 from fastes.types import Float32Array
@@ -89,8 +90,10 @@ def fixed(value: Scheduled) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
-def at_first(value: Scheduled) -> float:
-    """That of the first generation."""
+def at_first(value: Scheduled, name: str = "a setting") -> float:
+    """That of the first generation. Raises ValueError with the setting's name if it is neither number nor schedule."""
+    if not (isinstance(value, Real) or is_scheduled(value)):
+        raise ValueError(f"{name} must be a number or a schedule, not {value!r}.")
     return number(value, 0, value.begin() if isinstance(value, Schedule) else None)
 
 

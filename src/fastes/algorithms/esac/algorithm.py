@@ -35,6 +35,7 @@ from fastes.algorithms.ascent import (
     check_pairs,
     check_positive,
     check_shaping,
+    check_types,
     perturbation,
     weights_of,
 )
@@ -98,6 +99,7 @@ class ESAC(Algorithm):
     def __post_init__(self) -> None:
         """Checks the settings; a list of widths will do."""
         object.__setattr__(self, "critic_hidden", tuple(self.critic_hidden))
+        check_types(self)
         check_pairs(self.population)
         check_positive(sigma=self.sigma, learning_rate=self.learning_rate)
         check_shaping(self.shaping)
