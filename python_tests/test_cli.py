@@ -27,7 +27,7 @@ TINY: Tables = {
     "output": {"dir": "run", "tensorboard": False},
 }
 
-COMMANDS = ["train", "worker", "top", "evaluate", "replay", "plot", "report", "info", "bench"]
+COMMANDS = ["train", "grid", "worker", "top", "evaluate", "replay", "plot", "report", "info", "bench"]
 
 
 def call(*arguments: object) -> int:
@@ -45,7 +45,7 @@ def test_help_pages(command: str | None, capsys: pytest.CaptureFixture[str]) -> 
         assert word in out
 
 
-@pytest.mark.parametrize("command", ["train", "worker", "top"])
+@pytest.mark.parametrize("command", ["train", "grid", "worker", "top"])
 def test_help_at_80_columns(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Every option with what it is for, beside it or below."""
     monkeypatch.setenv("COLUMNS", "80")

@@ -25,7 +25,7 @@ from pages import LANGUAGES, ROOT, Block, Command, blocks, commands, indented, p
 
 import fastes
 from fastes import cli, config, worker
-from fastes.algorithms import ALGORITHMS
+from fastes.algorithms import ALGORITHMS, OpenAIES
 from fastes.commands import train as train_command
 from fastes.executors import Inline, Local
 from fastes.gridsearch.axes import split
@@ -46,7 +46,7 @@ SMALLER = [('device="cuda"', 'device="cpu"'), ("10_000_000", "10_000"), ("1_000_
 
 @pytest.fixture
 def page_folder(in_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder with the examples in it, where runs have two generations, two evaluations and short episodes."""
+    """An empty folder with the examples in it, where runs have two generations of few members and short episodes."""
     (in_directory / "examples").symlink_to(ROOT / "examples")
     monkeypatch.syspath_prepend(in_directory)
     checked = fastes.Trainer.__post_init__
@@ -56,6 +56,8 @@ def page_folder(in_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         self.evaluation = Evaluation(every=0, episodes=2)
         if isinstance(self.executor, Local):
             self.executor = Inline()
+        if isinstance(self.algorithm, OpenAIES):
+            self.algorithm = dataclasses.replace(self.algorithm, population=max(16, 2 * self.algorithm.groups))
         if hasattr(self.problem, "max_steps"):
             self.problem = dataclasses.replace(self.problem, max_steps=10)
         checked(self)
@@ -222,7 +224,7 @@ def test_example_scripts_run(script: Path) -> None:
 
 @pytest.mark.parametrize("recipe", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.stem)
 def test_recipes_run(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As they stand, but for the number of generations and episodes, and the length of these; of a grid the first."""
+    """As they stand, but with a generation of few members, and short episodes; of a grid the first."""
     tables = dict(read_grid(recipe).runs()[0].tables) if recipe.stem.endswith("_grid") else config.read_tables(recipe)
     env = tables["problem"].get("env", "")
     if tables["problem"].get("kind") == "digits":
@@ -235,6 +237,8 @@ def test_recipes_run(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             pytest.importorskip(package)
     monkeypatch.syspath_prepend(ROOT)  # as for a command that is run there
     small = ["generations=1", "evaluation.episodes=2", *(["problem.max_steps=10"] if env else [])]
+    if "kind" not in tables["algorithm"]:  # openai_es
+        small.append("algorithm.population=16")
     tables = config.with_settings(tables, small) | {"executor": {"kind": "inline"}}
     tables.pop("output", None)
     trainer = config.trainer(tables)

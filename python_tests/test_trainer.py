@@ -21,6 +21,7 @@ from fastes.errors import ConfigError
 from fastes.executors import Inline
 from fastes.policies import MLP
 from fastes.problems import Function, Gym
+from fastes.report import GenerationReport
 from fastes.run_settings import Evaluation, Output
 from fastes.trainer import Trainer, train
 
@@ -192,6 +193,21 @@ def test_an_interrupted_run(tmp_path: Path) -> None:
     assert (content["status"], content["generations"], content["evaluation_mean"]) == ("interrupted", 2, None)
     assert (tmp_path / "run" / "checkpoints" / "generation-00000002.safetensors").exists()
     assert recorder.closed[0].resume_hint == f"fastes train --resume {tmp_path / 'run'}"
+
+
+def test_stopped_by_whoever_is_asked(tmp_path: Path) -> None:
+    """After a generation, as by Ctrl-C; the run goes on to the digest that it would have had."""
+    expected = run(tiny())
+    asked: list[int] = []
+
+    def stop(report: GenerationReport) -> bool:
+        asked.append(report.generation)
+        return "evaluation/mean" in report.metrics
+
+    result = run(tiny(tmp_path / "run"), stop=stop)
+    assert (result.status, result.state.generation, asked) == ("interrupted", 2, [1, 2])
+    result = run(tiny(tmp_path / "run"), resume=tmp_path / "run", stop=lambda _: False)
+    assert (result.status, result.digest) == ("finished", expected.digest)
 
 
 def test_interrupted_in_the_last_generation_is_finished() -> None:

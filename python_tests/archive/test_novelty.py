@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -66,6 +66,7 @@ COORDINATES = st.one_of(
 )
 
 
+@settings(deadline=None)  # the first example imports SciPy
 @given(st.data())
 def test_the_tree_gives_the_same_bits(data: st.DataObject) -> None:
     """Of grids and equal behaviours too, where its k-th neighbour is any of many."""

@@ -20,6 +20,8 @@ from fastes.compat.modules import StackedGRU, portable
 from fastes.compat.portable_es import DecayScheduler, ESWorker, GymWrapper, LookAhead, NovoGrad, StaticSchedule
 from fastes.compat.schedules import cosine_with_restarts
 from fastes.errors import ConfigError, PolicyError
+from fastes.executors.tcp.allow import Allowed
+from fastes.executors.tcp.refusals import ProtocolError
 from fastes.optim import TorchOptimizer
 
 Tables = dict[str, Any]
@@ -378,3 +380,13 @@ def test_what_the_command_refuses(
         Path(f"{name}.json").write_text(text, encoding="utf-8")
     assert cli.main(["convert", *arguments]) == 2
     assert says in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_workers_run_of_a_translation() -> None:
+    """What is ours is allowed; what it is made of is the user's."""
+    tables = portable_es.translate(CONFIG).tables
+    with pytest.raises(ProtocolError, match=r"start the worker with --allow compat\.portable_things"):
+        Allowed.of(()).check(tables)
+    assert len(Allowed.of(["compat.portable_things"]).check(tables)) == 5
+    with pytest.raises(ProtocolError, match=r"fastes\.compat\.formats"):
+        Allowed.of(()).check({"policy": {"kind": "fastes.compat.formats:read"}})

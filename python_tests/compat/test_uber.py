@@ -128,7 +128,7 @@ def test_novelty(told: str, variant: str) -> None:
 
 
 def test_a_genetic_algorithm_and_its_control() -> None:
-    given = {key: value for key, value in GAME.items() if key != "optimizer"} | {"population_size": 10, "num_elites": 1}
+    given = {key: value for key, value in GAME.items() if key != "optimizer"} | {"population_size": 4, "num_elites": 1}
     given["policy"] = {"type": "GAAtariPolicy", "args": {"nonlin_type": "relu"}}
     tables = uber.translate(given).tables
     assert tables["algorithm"] == {
@@ -136,7 +136,7 @@ def test_a_genetic_algorithm_and_its_control() -> None:
         "population": 8,
         "candidates": 2,
         "re_evaluations": 1,
-        "parents": 10,
+        "parents": 4,
         "sigma": 0.02,
         "keep_elite": True,
     }

@@ -51,6 +51,12 @@ class Served:
     def worker(self) -> Process:
         return self._processes.fork("fastes.worker", *self.words, "--procs", 1, "--retry-for", 30)
 
+    def old_worker(self) -> Process:
+        """One that speaks the protocol's first version only."""
+        code = "import sys; from fastes.executors.tcp import handshake; handshake.PROTOCOL_MOST = 1; "
+        code += "from fastes import worker; sys.exit(worker.main(sys.argv[1:]))"
+        return self._processes.python("-c", code, *self.words, "--procs", 1, "--retry-for", 30)
+
     def status(self, run: str) -> str:
         try:
             return str(json.loads((self.directory / run / "result.json").read_text())["status"])
@@ -115,6 +121,17 @@ def test_stopped_and_gone_on_with(processes: Processes, tmp_path: Path, expected
     assert worker.wait() == 0
     assert "[2/4]" in grid.process.out
     assert "[1/4]" not in grid.process.out
+
+
+def test_a_worker_of_the_first_version(processes: Processes, tmp_path: Path, expected: dict[str, str]) -> None:
+    """It connects anew for each run, and is there within moments."""
+    grid = Served(processes, tmp_path)
+    worker = grid.old_worker()
+    assert grid.process.wait() == 0, grid.process.err
+    assert grid.digests() == expected
+    assert worker.wait() == 0
+    assert "another run begins: connect anew; trying again" in worker.err
+    assert len(set(re.findall(r"takes part in run (\w+)", worker.err))) == 4
 
 
 def test_a_run_that_fails_keeps_its_workers(processes: Processes, tmp_path: Path) -> None:

@@ -339,7 +339,7 @@ class TestConfigurations:
         [
             ({"kind": "torch.optim.Adm"}, r"^\[optimizer\]: .* Did you mean 'torch.optim.Adam'\?$"),
             ({"kind": "torch.optim.Adam", "lr": "fast"}, "optimizer.lr must be a number"),
-            ({"kind": "torch.optim.Adam", "beta": 1}, r"^\[optimizer\]: torch.optim.Adam has no setting 'beta'"),
+            ({"kind": "torch.optim.Adam", "beta": 1}, r"^\[optimizer\.beta\]: torch.optim.Adam has no setting 'beta'"),
             ({"kind": "radam"}, r"or a class of PyTorch such as 'torch\.optim\.RAdam'"),
         ],
     )

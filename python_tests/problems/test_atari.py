@@ -24,7 +24,7 @@ from fastes.problems.spaces import Discrete
         ({"frame_skip": 0}, "frame_skip must be at least 1, not 0"),
         ({"noop_max": -1}, "noop_max must be at least 0, not -1"),
         ({"repeat_action_probability": 1.5}, "must be from 0 to 1, not 1.5"),
-        ({"vector": True}, "leave out wrappers, vector"),
+        ({"vector": True}, "leave out problem.wrappers, problem.vector"),
         ({"env_args": {"frameskip": 4}}, r"env_args\.frameskip"),
         ({"episodes": 0}, "episodes must be at least 1, not 0"),
     ],

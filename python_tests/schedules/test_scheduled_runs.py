@@ -159,7 +159,7 @@ def test_functions_of_a_program_are_named_in_the_directory(in_directory: Path) -
         ),
         ({"algorithm": {"sigma": HALVED | {"flor": 0.1}}}, "unknown key algorithm.sigma.flor. Did you mean 'floor'"),
         ({"algorithm": {"sigma": HALVED | {"decay": "x"}}}, "algorithm.sigma.decay must be a number, not 'x'"),
-        ({"algorithm": {"sigma": HALVED | {"decay": -1.0}}}, r"\[algorithm.sigma\]: decay must be above 0"),
+        ({"algorithm": {"sigma": HALVED | {"decay": -1.0}}}, r"^algorithm.sigma.decay must be above 0"),
         ({"algorithm": {"sigma": "x"}}, "algorithm.sigma must be a number or a schedule such as"),
         ({"algorithm": {"shaping": HALVED}}, "algorithm.shaping.kind must be one of identity"),
         ({"optimizer": {"betas": HALVED}}, "optimizer.betas must be a list of 2 values"),

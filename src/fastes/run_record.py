@@ -19,7 +19,8 @@ from fastes.journal import Journal
 from fastes.types import Float64Array
 
 _FILES = ("metrics.csv", "journal.bin")  # either of which makes a directory with a config.toml that of a run
-_NO_INFLUENCE = ("seed", "output", "executor", "device", "reporters", "generations")  # on what is learned, or known by other means
+# On what is learned, or of the kind that two runs of one group may differ in.
+_NO_INFLUENCE = ("seed", "output", "executor", "device", "reporters", "generations")
 
 
 @dataclass(frozen=True, slots=True)

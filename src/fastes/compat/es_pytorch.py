@@ -90,10 +90,8 @@ def _problem(task: Given, policy: Given, name: str, general: Given) -> dict[str,
     problem |= {"obs_norm": chance > 0, "obs_clip": policy.number("ob_clip", 5.0)}
     if chance > 0:
         problem["obs_sample_prob"] = chance
-    if policy.number("ac_std", 0.0) > 0:
-        problem["action_noise"] = decaying(policy.number("ac_std"), policy.number("ac_std_decay", 1.0))
-    policy.left_out("ac_std_decay", "there is no noise on actions") if policy.number("ac_std", 0.0) == 0 else None
-    return problem
+    noise, decay = policy.number("ac_std", 0.0), policy.number("ac_std_decay", 1.0)
+    return problem | ({"action_noise": decaying(noise, decay)} if noise > 0 else {})
 
 
 def _policy(policy: Given, *, searches: bool) -> dict[str, Any]:

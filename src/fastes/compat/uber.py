@@ -137,7 +137,7 @@ def _algorithm(given: Given, settings: Given, kind: str) -> dict[str, Any]:
     if kind in ("ga", "rs"):
         settings.left_out("timesteps_per_batch", "a generation is a number of individuals")
         individuals = {"population": episodes, "candidates": 2, "re_evaluations": 1}
-        given.note("the two best individuals are evaluated once more, and the better one stays; there the luckiest one does.")
+        given.note("the two best individuals are evaluated once more, and the better stays; there the luckiest does.")
         if kind == "rs":
             given.left_out("population_size", "nobody has children")
             given.left_out("num_elites", "nobody has children")

@@ -144,7 +144,8 @@ class _Job:
             start_new_session=True,  # Ctrl-C is for this process, which tells the others
         )
         if self._cores:
-            os.sched_setaffinity(process.pid, self._cores)  # before it imports anything that counts them
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(process.pid, self._cores)  # before it imports anything that counts them
         threading.Thread(target=self._read, args=(process,), name="job", daemon=True).start()
         self._say({"path": sys.path})
 

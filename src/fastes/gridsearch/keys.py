@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from fastes.algorithms import ALGORITHMS
-from fastes.config import accepts
 from fastes.executors import EXECUTORS
 from fastes.optim import OPTIMIZERS, TorchOptimizer
 from fastes.optim.torch_class import is_import_path
 from fastes.policies import POLICIES
 from fastes.problems import PROBLEMS
 from fastes.run_settings import Evaluation, Output
+from fastes.settings import accepts
 
 Hints: TypeAlias = list[Any]
 """Types, any of which will do; none for a key of which nothing is known, such as an argument of "module:callable"."""

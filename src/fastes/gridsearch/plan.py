@@ -13,6 +13,7 @@ from fastes.gridsearch.axes import Axis, split, with_values
 from fastes.gridsearch.cells import Cell, Run, cells, run_name
 from fastes.gridsearch.directory import read_tables
 from fastes.gridsearch.settings import GridSettings
+from fastes.settings import settings_of
 
 _UNCHANGED = ("executor", "output", "reporters")  # tables on which no result depends
 
@@ -71,7 +72,7 @@ def read_grid(source: Path | Mapping[str, Any], change: Change | None = None, **
     table = tables.pop("grid", {})
     if not isinstance(table, dict):
         raise ConfigError(f"grid must be a table, [grid], not {table!r}.")
-    given = config.settings_of(GridSettings, table, "grid")
+    given = settings_of(GridSettings, table, "grid")
     given = replace(given, **{key: value for key, value in settings.items() if value is not None})
     _check_output(tables)
     if given.base is not None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 
-from fastes.errors import FastesError
 from fastes.executors import Series
 from fastes.gridsearch.cells import Run
 from fastes.gridsearch.display import GridDisplay
@@ -37,8 +35,7 @@ def serve(series: Series) -> None:
     listener = Listener(lambda _: False, lambda _: None)
     while told := series.agreed(None):
         run = json.loads(told)
-        with contextlib.suppress(FastesError):  # which the process that leads has met as well, and tells
-            trained(run["tables"], Path(run["directory"]), {}, listener, series.create)
+        trained(run["tables"], Path(run["directory"]), {}, listener, series.create)  # what fails is told where it leads
 
 
 def _written(run: Run) -> str:

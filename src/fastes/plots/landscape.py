@@ -10,6 +10,7 @@ from fastes.plots.canvas import new_figure
 from fastes.plots.drawing import plain
 from fastes.plots.style import INK, MARKERS, PAPER
 from fastes.plots.survey import Survey
+from fastes.types import Float64Array
 
 if TYPE_CHECKING:
     from fastes.plots.canvas import Axes, Figure
@@ -91,9 +92,7 @@ def _draw_way(axes: Axes, survey: Survey, agent: int) -> None:
             start,
             arrowprops={"arrowstyle": "-|>", "color": INK, "mutation_scale": 18, "shrinkA": 0, "shrinkB": 0},
         )
-    marks = np.unique(np.linspace(0, len(way) - 1, min(len(way), _LABELS + 1)).round().astype(int))
-    if survey.agents.any():  # of several ways only the ends, or they could not be read
-        marks = np.unique([0, len(way) - 1])
+    marks = _marks(way, 1 if survey.agents.any() else _LABELS)  # of several ways the ends, or they could not be read
     marker = MARKERS[agent % len(MARKERS)]
     axes.plot(*way[marks].T, marker, color=INK, markerfacecolor=PAPER, markersize=5.5, zorder=4)
     span = max(float(np.ptp(survey.way[:, 0])), float(np.ptp(survey.way[:, 1])), 1e-30)
@@ -115,7 +114,14 @@ def _draw_way(axes: Axes, survey: Survey, agent: int) -> None:
         )
 
 
-def _arrows(way: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> list[tuple[tuple[float, float], ...]]:
+def _marks(way: Float64Array, most: int) -> list[int]:
+    """Places on the way, the ends among them, with as far to go from each to the next."""
+    reached = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(way, axis=0), axis=1))])
+    places = np.searchsorted(reached, np.linspace(0.0, reached[-1], most + 1)[1:-1])
+    return sorted({0, *places.tolist(), len(way) - 1})
+
+
+def _arrows(way: Float64Array) -> list[tuple[tuple[float, float], ...]]:
     """Where two arrowheads show the direction: pieces of the way at a third and at two thirds of its length."""
     pieces = np.linalg.norm(np.diff(way, axis=0), axis=1)
     if not pieces.sum() > 0:

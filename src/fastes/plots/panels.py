@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -70,8 +71,7 @@ def panels_of(
         raise ConfigError(f"plots are against {', '.join(AXES)}, not {axis!r}.")
     of_column = functools.partial(_panel, groups, axis)
     several = any(len(group.records) > 1 for group in groups)
-    alone = "mean ± standard deviation of episodes" if len(groups) == 1 else "mean of episodes, ± standard deviation"
-    seeds = "mean over seeds, 95 % interval" if several else alone
+    seeds = "mean over seeds, 95 % interval" if several else "mean ± standard deviation of episodes"
     ends = ("fitness/min", "fitness/max")
     span = ", range over seeds" if several else ""
     panels = [
@@ -88,7 +88,7 @@ def panels_of(
             raise ConfigError(f"no run has a metric {name!r}: there are {', '.join(known)}.")
         panels.append(of_column(name, name, span.removeprefix(", "), _column(name)))
     panels += _distributions(groups, axis)
-    found = [panel for panel in panels if panel is not None]
+    found = [_without_band(panel) for panel in panels if panel is not None]
     if not found:
         raise ConfigError(f"there is nothing to draw against {axis}: the metrics have no finite number there.")
     names = list(dict.fromkeys(panel.kind for panel in found))
@@ -126,6 +126,12 @@ def _panel(
     constant = log and low > 0 and max(ends) - min(ends) < 1e-9 * high  # but for the rounding of means
     limits = (0.0, 1.5 * high) if constant else None  # else the axis would be about its last digits
     return Panel(name, title, meaning, _X_LABELS[axis], curves, wide, limits)
+
+
+def _without_band(panel: Panel) -> Panel:
+    """Means nothing by a band where none is drawn, such as that of evaluations of one episode each."""
+    banded = any(curve.bands for _, curve in panel.curves)
+    return panel if banded or not panel.meaning else replace(panel, meaning=re.split(r",| ±", panel.meaning)[0])
 
 
 def _told(groups: Sequence[Group]) -> list[str]:

@@ -21,7 +21,8 @@ ENTRY_POINTS = "fastes.tasks"
 _REFERENCE = re.compile(r"\s*([^\W\d]\w*(?:\.[^\W\d]\w*)*)\s*:(.*)", re.DOTALL)
 _DOTTED = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*)\.([^\W\d]\w*)")
 _ATTRIBUTES = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
-_OWN = ("torch.optim", "fastes.compat")  # whose classes are named by import path
+_NAMED = ("environments", "modules", "optimizers", "schedules")  # of fastes.compat, by translated configurations
+_OWN = ("torch.optim", *(f"fastes.compat.{name}" for name in _NAMED))  # which are named by import path, and harmless
 
 
 @dataclass(frozen=True, slots=True)
