@@ -4,6 +4,10 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#if defined(FASTES_X86)
+#include <cpuid.h>
+#endif
+
 namespace fastes {
 namespace {
 
@@ -12,12 +16,20 @@ struct Candidate {
     bool usable;
 };
 
+#if defined(FASTES_X86)
+// By CPUID, because not every Clang has a name for it in __builtin_cpu_supports.
+bool has_f16c() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+#endif
+
 // Best first. __builtin_cpu_supports asks CPUID, and XGETBV for whether the system saves the wide registers.
 std::vector<Candidate> candidates() {
     std::vector<Candidate> all;
 #if defined(FASTES_X86)
     __builtin_cpu_init();
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
     const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
     const bool avx512vbmi = avx512 && __builtin_cpu_supports("avx512vbmi");

@@ -24,7 +24,7 @@ ONLY_IMPORTERS = {  # module: the files or folders that alone may import it
     "mlflow": ["report/mlflow.py"],
     "prometheus_client": ["executors/tcp/prometheus.py"],
     "scipy": ["archive/tree.py"],
-    "rich": ["report/console.py", "top.py", "bench"],
+    "rich": ["report/console.py", "top.py", "bench", "gridsearch"],
     "stable_baselines3": ["algorithms/esac/learner.py"],
     "tensorboard": ["report/tensorboard.py"],
     "wandb": ["report/wandb.py"],

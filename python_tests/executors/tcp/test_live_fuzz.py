@@ -275,7 +275,7 @@ class TestWhoTakesPart:
         ("hello", "says"),
         [
             (Hello(1, 1, True, True, bytes(32)), "the worker uses TLS and the coordinator does not"),
-            (Hello(7, 9, True, False, bytes(32)), "protocol versions 1 to 1, the worker 7 to 9"),
+            (Hello(7, 9, True, False, bytes(32)), "protocol versions 1 to 2, the worker 7 to 9"),
         ],
         ids=["tls", "version"],
     )
