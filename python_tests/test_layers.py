@@ -22,6 +22,7 @@ ONLY_IMPORTERS = {  # module: the files or folders that alone may import it
     "jax": ["bench/peers", "bench/rollouts/peers/gymnax.py"],
     "optax": ["bench/peers/evosax.py"],
     "mlflow": ["report/mlflow.py"],
+    "optuna": ["gridsearch/study.py"],
     "prometheus_client": ["executors/tcp/prometheus.py"],
     "scipy": ["archive/tree.py"],
     "rich": ["report/console.py", "top.py", "bench", "gridsearch"],
