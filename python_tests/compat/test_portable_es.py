@@ -162,6 +162,10 @@ def test_other_ways() -> None:
     assert tables["optimizer"]["kind"] == "fastes.compat.optimizers:LookAhead"
     assert tables["optimizer"]["optimizer"]["kind"] == "fastes.compat.optimizers:NovoGrad"
     assert "lr" not in tables["optimizer"]["optimizer"]
+    decaying = portable_es.translate(changed | {"scheduler": DecayScheduler(0.03, 0.1)}).tables["optimizer"]
+    assert decaying["lr"] == {"kind": "exponential", "start": 0.03, "decay": 0.9995}
+    assert decaying["optimizer"]["scale"] == 0.4
+    assert config.algorithm({"optimizer": decaying}).optimizer is not None
     optimizer = config.algorithm({"optimizer": tables["optimizer"]}).optimizer
     assert isinstance(optimizer, TorchOptimizer)
     assert optimizer.lr == 0.03

@@ -227,6 +227,8 @@ def _optimizer(given: Given, call: Call, lr: Any, scale: Any) -> dict[str, Any]:
     if base["kind"] == "sgd":
         given.refuse("optimizer", f"= {call.name} of an SGD cannot be translated: take another one in it, such as Adam")
     rest = {key: value for key, value in base.items() if key != "lr"}
+    if isinstance(rest.get("scale"), dict):  # what is wrapped follows no schedule but that of lr
+        rest["scale"] = rest["scale"].get("start", rest["scale"].get("high"))
     return kind | {key: value for key, value in said.items() if key != "base_optimizer"} | {"optimizer": rest}
 
 
