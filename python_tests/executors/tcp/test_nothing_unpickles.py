@@ -29,9 +29,9 @@ ALLOWED = {
     "executors/pool.py: connection.recv": "a process of this pool sends a result to the process that started it",
     "executors/pool_process.py: connection.recv": "and is sent its tasks",
     # A module may be any class of the user's, so no format without code holds it:
+    "policies/flat.py: torch.load": "the module in the Evaluator that a spawned process of the pool is started with",
     # It makes numbers, texts and containers of an expression, and nothing else:
     "compat/python_source.py: literal_eval": "values in a user's own script, which is read instead of run",
-    "policies/flat.py: torch.load": "the module in the Evaluator that a spawned process of the pool is started with",
 }
 
 
