@@ -24,7 +24,7 @@ from fastes.policies.population.base import one_thread
 from fastes.problems import Completions
 from fastes.problems.base import Play
 from fastes.problems.language import Greedy, Task
-from fastes.trainer import train
+from fastes.training import train
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "examples" / "llm" / "countdown.toml"

@@ -23,7 +23,8 @@ from fastes.policies import MLP
 from fastes.problems import Function, Gym
 from fastes.report import GenerationReport
 from fastes.run_settings import Evaluation, Output
-from fastes.trainer import Trainer, train
+from fastes.trainer import Trainer
+from fastes.training import train
 
 TINY: Tables = {
     "generations": 6,

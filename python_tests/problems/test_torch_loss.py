@@ -28,7 +28,7 @@ from fastes.problems.losses import LOSSES
 from fastes.problems.pulse import IDLE, NOBODY
 from fastes.problems.torch_data import Batches, drawn_samples, opened
 from fastes.problems.torch_loss import Minus, TorchLoss
-from fastes.trainer import train
+from fastes.training import train
 
 SAMPLES, CLASSES = 40, 3
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from fastes.gridsearch import grid
     from fastes.result import Result
     from fastes.run_settings import Evaluation, Output
-    from fastes.trainer import Trainer, train
+    from fastes.trainer import Trainer
+    from fastes.training import train
 
 _MODULES = (
     "algorithms",
@@ -50,7 +51,7 @@ _NAMES = {
     "Trainer": "fastes.trainer",
     "grid": "fastes.gridsearch",
     "load_policy": "fastes.config",
-    "train": "fastes.trainer",
+    "train": "fastes.training",
 }
 
 __all__ = [

@@ -25,7 +25,8 @@ from fastes.executors import Executor, ExecutorSettings
 from fastes.executors.ray import Ray
 from fastes.problems import Function
 from fastes.run_settings import Evaluation
-from fastes.trainer import Trainer, train
+from fastes.trainer import Trainer
+from fastes.training import train
 
 
 @pytest.fixture(scope="module")
