@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -180,7 +180,7 @@ class World:
         self.mpi.Finalize()
 
     def _ranks_of_node(self) -> MPI.Intracomm:
-        return self._all.Split_type(self.mpi.COMM_TYPE_SHARED, self.rank)
+        return cast("MPI.Intracomm", self._all.Split_type(self.mpi.COMM_TYPE_SHARED, self.rank))
 
     def _set_counter(self, value: int) -> None:
         self._counter.Accumulate(np.array([value], np.int64), 0, op=self.mpi.REPLACE)
