@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from fastes.errors import ConfigError
 from fastes.gridsearch.axes import Axis
 from fastes.gridsearch.cells import Cell, cells, run_name
 from fastes.gridsearch.names import directory_name, labels, text, texts
+from fastes.gridsearch.plan import read_grid
 
 SIGMA = Axis(("algorithm", "sigma"), (0.05, 0.1))
 HIDDEN = Axis(("policy", "hidden"), ([64, 64], [32], []))
@@ -99,8 +101,20 @@ def test_texts(value: Any, expected: str) -> None:
     assert text(value) == expected
 
 
-def test_what_looks_alike_is_numbered() -> None:
-    assert texts([{"kind": "snes", "sigma": 0.1}, {"kind": "ga"}, {"kind": "snes"}]) == ["snes~1", "ga", "snes~2"]
+def test_what_looks_alike_is_told_apart_wherever_it_stands() -> None:
+    narrow, wide, other = {"kind": "snes", "sigma": 0.1}, {"kind": "snes"}, {"kind": "ga"}
+    first, plain, second = texts([narrow, other, wide])
+    assert (plain, first[:5], second[:5]) == ("ga", "snes~", "snes~")
+    assert first != second
+    assert texts([{"kind": "snes", "sigma": 0.3}, wide, narrow])[1:] == [second, first]
+
+
+def test_too_many_runs_are_refused_before_any_is_made() -> None:
+    axis = {"logspace": [0.01, 1.0, 100]}
+    tables = {"optimizer": {"lr": axis, "l2": axis}, "algorithm": {"sigma": axis}, "seed": [1, 2]}
+    with pytest.raises(ConfigError, match="has 1,000,000 cells with 2 seeds each, and 100,000 runs are the most"):
+        read_grid(tables).runs()
+    assert len(read_grid(tables, samples=3).runs()) == 6
 
 
 def test_names_of_directories() -> None:

@@ -177,6 +177,23 @@ def test_what_a_configuration_gets_wrong(tables: dict[str, Any], message: str) -
         config.trainer(changed(TINY, **tables)).run()
 
 
+def fails_later(generation: int) -> float:
+    return 0.1 / (2 - generation)
+
+
+def test_a_function_that_fails_ends_the_run_with_a_message() -> None:
+    lost = changed(TINY, optimizer={"lr": {"kind": f"{__name__}:fails_later"}})
+    with pytest.raises(ConfigError, match=r"fails_later raised ZeroDivisionError: .* for generation 2"):
+        config.trainer(lost).run()
+
+
+def test_numbers_that_nobody_could_foresee_end_the_run_with_a_message() -> None:
+    flat = changed(TINY, generations=3, problem={"function": "sphere", "start": 0.0})
+    sinks = {"kind": "plateau", "start": 0.1, "factor": 1e-60, "patience": 1}
+    with pytest.raises(ConfigError, match=r"algorithm.sigma must be above 0 .* not 1e-61"):
+        config.trainer(changed(flat, algorithm={"sigma": sinks}, generations=50)).run()
+
+
 def test_a_plateau_is_not_for_problems() -> None:
     with pytest.raises(fastes.errors.ProblemError, match=r"problem\.action_noise cannot follow a plateau"):
         Gym("Pendulum-v1", action_noise=Plateau(0.1, 0.5))

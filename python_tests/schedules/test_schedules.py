@@ -169,7 +169,9 @@ def test_a_table_makes_the_same_again(kind: str) -> None:
         (lambda: TorchSchedule("NoLR", 0.1), "NoLR cannot be imported"),
         (lambda: Custom("math:nothing"), "math:nothing cannot be imported"),
         (lambda: Custom("math:pi"), "math:pi is a float, not a function"),
-        (lambda: Custom(f"{__name__}:double", {"time": 1.0}), "cannot be called with a generation and its arguments"),
+        (lambda: Custom(f"{__name__}:double", {"time": 1.0}), "double raised TypeError: .*time"),
+        (lambda: number(lambda g: 1 / (3 - g), 3), "lambda> raised ZeroDivisionError: .* for generation 3"),
+        (lambda: Custom("not-a-name:f"), "is not of the form 'module:callable'"),
         (lambda: number(lambda g: math.nan, 3), "gave nan for generation 3, not a finite number"),
         (lambda: number(lambda g: "x", 3), "gave 'x' for generation 3"),  # type: ignore[arg-type,return-value]
     ],

@@ -237,7 +237,10 @@ class Trainer:
         spread = algorithm if optimizer is None else algorithm.with_optimizer(self._spread(optimizer, executor))
         while progress.state.generation < self.generations:
             started = self.clock()
-            generation = algorithm.ask(progress.state)
+            try:
+                generation = algorithm.ask(progress.state)
+            except ValueError as error:  # a schedule has come to what cannot be
+                raise ConfigError(str(error)) from error
             results = executor.run(generation)
             evaluations = in_member_order(results, generation.index, algorithm.members)
             state, metrics = spread.tell(progress.state, evaluations)

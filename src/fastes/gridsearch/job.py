@@ -23,13 +23,17 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)  # the parent says when to stop, and ends this process if it must
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what environments print is not for the parent
-    sys.path[:0] = [path for path in json.loads(sys.stdin.readline())["path"] if path not in sys.path]
-    _Job(answers).work()
+    # A forked process closes sys.stdin, and would wait for ever for its lock, which a thread holds while it reads.
+    orders = os.fdopen(os.dup(0), encoding="utf-8")
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
+    sys.path[:0] = [path for path in json.loads(orders.readline())["path"] if path not in sys.path]
+    _Job(orders, answers).work()
 
 
 class _Job:
-    def __init__(self, answers: TextIO) -> None:
-        self._answers = answers
+    def __init__(self, orders: TextIO, answers: TextIO) -> None:
+        self._orders, self._answers = orders, answers
         self._runs: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._stop = threading.Event()
         threading.Thread(target=self._listen, name="parent", daemon=True).start()
@@ -39,7 +43,6 @@ class _Job:
 
         listener = Listener(self._stepped, lambda text: self._say("message", text))
         while (run := self._runs.get()) is not None:
-            self._stop.clear()
             found = trained(run["tables"], Path(run["directory"]), run["hparams"], listener)
             self._say("ended", None if found is None else asdict(found))
 
@@ -52,9 +55,10 @@ class _Job:
         self._answers.flush()
 
     def _listen(self) -> None:
-        for line in sys.stdin:
+        for line in self._orders:
             told = json.loads(line)
             if "run" in told:
+                self._stop.clear()  # here, in the order in which they come
                 self._runs.put(told["run"])
             else:
                 self._stop.set()

@@ -34,9 +34,15 @@ def text(value: Any) -> str:
 
 
 def texts(values: Sequence[Any]) -> list[str]:
-    """The same of all values of an axis, all different: those that look alike get a number."""
+    """The same of all values of an axis, all different: those that look alike are told apart by a digest, which is the
+    same wherever a value stands.
+    """
     plain = [text(value) for value in values]
-    return [name if plain.count(name) == 1 else f"{name}~{plain[: i + 1].count(name)}" for i, name in enumerate(plain)]
+    alike = {name for name in plain if plain.count(name) > 1}
+    return [
+        f"{name}~{_short_digest(value)[:4]}" if name in alike else name
+        for name, value in zip(plain, values, strict=True)
+    ]
 
 
 def directory_name(parts: Mapping[str, str]) -> str:

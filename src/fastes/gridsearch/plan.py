@@ -10,11 +10,12 @@ from typing import Any
 from fastes import config
 from fastes.errors import ConfigError
 from fastes.gridsearch.axes import Axis, split, with_values
-from fastes.gridsearch.cells import Cell, Run, cells, run_name
+from fastes.gridsearch.cells import Cell, Run, cells, count, run_name
 from fastes.gridsearch.directory import read_tables
 from fastes.gridsearch.settings import GridSettings
 from fastes.settings import settings_of
 
+_MOST_RUNS = 100_000
 _UNCHANGED = ("executor", "output", "reporters")  # tables on which no result depends
 
 
@@ -40,6 +41,12 @@ class Grid:
 
     def runs(self) -> list[Run]:
         """All runs, cell after cell. Raises ConfigError, naming the cell, if one of them is no valid configuration."""
+        total = count(self.axes)
+        if (min(self.settings.samples, total) or total) * len(self.seeds) > _MOST_RUNS:
+            raise ConfigError(
+                f"the grid has {total:,} cells with {len(self.seeds):,} seeds each, and {_MOST_RUNS:,} runs are the "
+                "most: train some of them with --samples N, or give fewer values."
+            )
         found = cells(self.axes, self.settings.samples, self.settings.sample_seed)
         return [self.checked(self.run(cell, seed)) for cell in found for seed in self.seeds]
 

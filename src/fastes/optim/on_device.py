@@ -32,6 +32,7 @@ class OnDevice(Optimizer):
     def __init__(self, optimizer: Optimizer, device: torch.device, span: int = SPAN) -> None:
         """span: a multiple of PART_MULTIPLE."""
         self._optimizer, self._device, self._span = optimizer, device, span
+        self.replays, self.in_parts = optimizer.replays, optimizer.in_parts  # type: ignore[misc]  # its own, not a class's
 
     def schedules(self) -> dict[str, Scheduled]:
         """See `Optimizer`."""

@@ -9,6 +9,8 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from fastes.import_path import module_and_name
+
 if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
@@ -41,7 +43,7 @@ def optimizer_class(path: str) -> type[Optimizer]:
     """The class that a path names. Raises ValueError with the nearest name that there is."""
     import torch
 
-    module_name, _, name = path.partition(":") if ":" in path else path.rpartition(".")
+    module_name, name = module_and_name(path)
     try:
         module: Any = importlib.import_module(module_name)
     except ImportError as error:

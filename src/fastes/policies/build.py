@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from fastes.errors import PolicyError
+from fastes.import_path import module_and_name
 from fastes.policies.flat import Policy
 from fastes.policies.interface import Factory, Interface
 
@@ -84,9 +85,10 @@ def _called(factory: Callable[..., nn.Module], interface: Interface, arguments: 
 
 def imported(path: str, error_type: type[Exception]) -> Any:
     """The object that "module:name" names. Raises `error_type` with the reason if there is none."""
-    module_name, colon, name = path.partition(":")
-    if not colon or not module_name or not name:
-        raise error_type(f"{path!r} is not of the form 'module:callable', such as 'mypackage.models:make_policy'.")
+    try:
+        module_name, name = module_and_name(path)
+    except ValueError as error:
+        raise error_type(f"{error}.") from error
     try:
         found: Any = importlib.import_module(module_name)
         for part in name.split("."):

@@ -38,7 +38,7 @@ class GenerationReport:
     generation: finished generations so far, 1 after the first; metrics: scalars such as "fitness/mean";
     fitness: float32 [N], higher is better; seconds: wall time of this generation; images: uint8 [height, width,
     channels] by name, which the environment gave when the centre was evaluated; theta: float32 [D], the centre after
-    this generation, not to be changed or kept.
+    this generation, not to be changed; whoever keeps it keeps it from being freed.
     """
 
     generation: int

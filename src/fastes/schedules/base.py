@@ -73,13 +73,24 @@ def number(value: Scheduled, generation: int, memory: Memory | None = None) -> f
         return value.at(generation, memory or {})
     if not callable(value):
         return float(value)
-    given = value(generation)
+    return called(value, getattr(value, "__qualname__", repr(value)), generation)
+
+
+def called(
+    function: Callable[..., Any], name: str, generation: int, arguments: Mapping[str, Any] | None = None
+) -> float:
+    """What a user's function gives for a generation. Raises ValueError if that is no finite number, or it raises."""
+    try:
+        given = function(generation, **arguments or {})
+    except Exception as error:  # it may raise anything
+        reason = f"{type(error).__name__}: {str(error).removesuffix('.')}"
+        raise ValueError(f"the schedule {name} raised {reason} for generation {generation}") from error
     try:
         made = float(given)
     except (TypeError, ValueError):
         made = math.nan
     if not math.isfinite(made):
-        raise ValueError(f"the schedule {value!r} gave {given!r} for generation {generation}, not a finite number.")
+        raise ValueError(f"the schedule {name} gave {given!r} for generation {generation}, not a finite number.")
     return made
 
 

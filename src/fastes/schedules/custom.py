@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, ClassVar
 
-from fastes.schedules.base import Memory, Schedule, number
+from fastes.import_path import module_and_name
+from fastes.schedules.base import Memory, Schedule, called
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,11 @@ class Custom(Schedule):
 
     def __post_init__(self) -> None:
         """Imports it, and asks for the first number."""
-        try:
-            self.at(0, {})
-        except TypeError as error:
-            raise ValueError(f"{self.path} cannot be called with a generation and its arguments: {error}.") from error
+        self.at(0, {})
 
     def at(self, generation: int, memory: Memory) -> float:
         """See `Schedule`."""
-        function = imported(self.path)
-        return number(lambda g: function(g, **self.arguments), generation)
+        return called(imported(self.path), self.path, generation, self.arguments)
 
     def table(self) -> dict[str, Any]:
         """See `Schedule`."""
@@ -43,7 +40,7 @@ class Custom(Schedule):
 
 def imported(path: str) -> Callable[..., Any]:
     """What a path "module:callable" or "module.callable" names. Raises ValueError."""
-    module, _, name = path.partition(":") if ":" in path else path.rpartition(".")
+    module, name = module_and_name(path)
     try:
         found: Any = import_module(module)
         for part in name.split("."):

@@ -156,6 +156,7 @@ class Coordinator:
         self._repeat(_SWEEP_S, self._sweep)
         self._repeat(limits.BEAT_S, self._beat)
         self._repeat(_STATUS_S, self._tell_watchers)
+        self.flush()
 
     def begin(self, generation: int, units: int) -> None:
         """The generation is to be evaluated from the present state."""
