@@ -108,6 +108,7 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
 $(VENV)/.installed: $(BIN)/python $(SOURCES)
+	@echo "Fetching PyTorch and compiling the kernels: some minutes, in which nothing is printed."
 	$(PIP) .
 	touch $@
 

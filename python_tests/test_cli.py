@@ -285,3 +285,9 @@ def test_a_reader_that_left(tmp_path: Path) -> None:
         check=False,
     )
     assert "Traceback" not in done.stderr
+
+
+def test_evaluate_names_what_is_missing(in_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("evaluate", "nowhere") == 2
+    told = "fastes: there is no run in nowhere: name the directory of one, such as runs/cartpole.\n"
+    assert capsys.readouterr().err == told

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
+import re
 import types
 import typing
 from collections.abc import Iterator
@@ -340,3 +341,24 @@ def test_what_is_accepted_trains_or_says_why_not(section: str, kind: str) -> Non
                 said = str(error)
             assert "\n" not in said
     assert finished > len(given), "at least one value of each on average"
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"sigma": 0.2}, "unknown key sigma. Did you mean 'algorithm.sigma'?"),
+        ({"lr": 0.2}, "unknown key lr. Did you mean 'algorithm.lr' or 'optimizer.lr'?"),
+        ({"sed": 2}, "unknown key sed. Did you mean 'seed'? The keys of a configuration are"),
+    ],
+)
+def test_a_key_outside_its_table(tables: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        config.trainer({"problem": {"kind": "function"}} | tables)
+
+
+def test_an_argument_that_a_policy_does_not_take() -> None:
+    tables = {"problem": {"env": "CartPole-v1"}, "policy": {"kind": "specimens:Linear", "action_sise": 3}}
+    with pytest.raises(
+        FastesError, match=r"^unknown key policy\.action_sise\. Did you mean 'action_size'"
+    ):
+        config.trainer(tables | {"executor": {"kind": "inline"}}).run()

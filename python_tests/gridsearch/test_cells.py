@@ -112,6 +112,7 @@ def test_what_looks_alike_is_told_apart_wherever_it_stands() -> None:
 def test_too_many_runs_are_refused_before_any_is_made() -> None:
     axis = {"logspace": [0.01, 1.0, 100]}
     tables = {"optimizer": {"lr": axis, "l2": axis}, "algorithm": {"sigma": axis}, "seed": [1, 2]}
+    tables["problem"] = {"kind": "function"}
     with pytest.raises(ConfigError, match="has 1,000,000 cells with 2 seeds each, and 100,000 runs are the most"):
         read_grid(tables).runs()
     assert len(read_grid(tables, samples=3).runs()) == 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import tomllib
 import typing
 from collections.abc import Iterable
@@ -29,6 +30,16 @@ from fastes.trainer import Trainer
 _TABLES = ("problem", "policy", "algorithm", "optimizer", "executor", "evaluation", "output")
 _NUMBERS = ("seed", "generations", "unit_size")
 _TEXTS = ("device",)
+_KEYS = (*_NUMBERS, *_TEXTS, *_TABLES, "reporters")
+_CLASSES: dict[str, Iterable[type[Any]]] = {
+    "problem": PROBLEMS.values(),
+    "policy": POLICIES.values(),
+    "algorithm": ALGORITHMS.values(),
+    "optimizer": OPTIMIZERS.values(),
+    "executor": EXECUTORS.values(),
+    "evaluation": [Evaluation],
+    "output": [Output],
+}
 
 
 def read_tables(path: Path) -> dict[str, Any]:
@@ -70,10 +81,19 @@ def _toml_value(text: str) -> Any:
 
 
 def _check_tables(tables: dict[str, Any]) -> None:
-    check_keys(tables, (*_NUMBERS, *_TEXTS, *_TABLES, "reporters"), "")
+    for key in tables:
+        if key not in _KEYS and (places := [f"{name}.{key}" for name in _TABLES if key in _keys_of(name)]):
+            raise ConfigError(f"unknown key {key}. Did you mean {' or '.join(map(repr, places))}?")
+    check_keys(tables, _KEYS, "")
     for name in _TABLES:
         if not isinstance(tables.get(name, {}), dict):
             raise ConfigError(f"{name} must be a table, [{name}], not {tables[name]!r}.")
+
+
+def _keys_of(table: str) -> set[str]:
+    """Of any kind that it may have."""
+    classes: Iterable[Any] = _CLASSES[table]
+    return {field.name for cls in classes for field in dataclasses.fields(cls) if field.init} - {"optimizer"}
 
 
 def trainer(tables: dict[str, Any], **options: Any) -> Trainer:

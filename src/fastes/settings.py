@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import math
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union
 
 from fastes.description import PYTHON
 from fastes.errors import ConfigError, FastesError
+from fastes.nearest import nearest
 from fastes.schedules import SCHEDULES, Custom, Schedule, TorchSchedule
 
 _DEFAULT_KINDS = {"executor": "local"}
@@ -100,14 +100,6 @@ def check_keys(table: dict[str, Any], known: Sequence[str], where: str, kind: st
             place = f"[{where}]{f' of kind {kind}' if kind else ''}" if where else "a configuration"
             valid = f"The keys of {place} are {', '.join(known)}." if known else f"{place} has no other keys."
             raise ConfigError(f"unknown key {path}.{nearest(key, known)} {valid}")
-
-
-def nearest(word: Any, known: Iterable[str]) -> str:
-    """A sentence that asks whether another word was meant; empty where none is near."""
-    choices = list(known)
-    beginnings = [choice for choice in choices if str(word).startswith(choice)]  # such as env of environment
-    near = difflib.get_close_matches(str(word), choices, n=1) or beginnings
-    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def value_of(hint: Any, value: Any, path: str) -> Any:

@@ -68,6 +68,8 @@ def loaded(directory: Path) -> tuple[Problem, Policy]:
     from fastes.policies import Policy
     from fastes.problems import Rollouts
 
+    if not (directory / "config.toml").exists():
+        raise ConfigError(f"there is no run in {directory}: name the directory of one, such as runs/cartpole.")
     problem = config.problem(config.read_tables(directory / "config.toml").get("problem", {}))
     policy = Policy(config.load_policy(directory))
     if isinstance(problem, Rollouts):

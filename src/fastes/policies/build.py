@@ -13,6 +13,7 @@ from torch import nn
 
 from fastes.errors import PolicyError
 from fastes.import_path import module_and_name
+from fastes.nearest import nearest
 from fastes.policies.flat import Policy
 from fastes.policies.interface import Factory, Interface
 
@@ -68,6 +69,12 @@ def _called(factory: Callable[..., nn.Module], interface: Interface, arguments: 
     offered = {"interface": interface} | {name: getattr(interface, name) for name in _OFFERED[1:]}
     given = {name: value for name, value in offered.items() if name in signature.parameters} | arguments
     name = getattr(factory, "__qualname__", repr(factory))
+    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
+    for key in () if open_ended else arguments:
+        if key not in signature.parameters:
+            takes = ", ".join(signature.parameters)
+            hint = nearest(key, signature.parameters)
+            raise PolicyError(f"unknown key policy.{key}.{hint} The policy factory {name} takes {takes}.")
     try:
         signature.bind(**given)
     except TypeError as error:

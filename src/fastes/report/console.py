@@ -196,7 +196,7 @@ class ConsoleReporter(Reporter):
 
     def _evaluation(self, summary: RunSummary) -> str:
         if summary.evaluation_mean is None or summary.evaluation_std is None:
-            return "none"
+            return "none of the final policy: it was interrupted" if summary.status == "interrupted" else "none"
         sign = "+-" if self._console.options.ascii_only else "±"
         mean, std = number(summary.evaluation_mean), number(summary.evaluation_std)
         plural = "" if summary.evaluation_episodes == 1 else "s"

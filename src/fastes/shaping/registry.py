@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from fastes.nearest import nearest
 from fastes.shaping.base import Shaping
 from fastes.shaping.centered_ranks import (
     centered_ranks,
@@ -54,7 +54,7 @@ def shaping(spec: str | Mapping[str, Any] | Shaping | RandomLeader, path: str = 
     if kind is None:
         raise ValueError(f"{key} is missing: one of {_listed()}.")
     if not isinstance(kind, str) or kind not in (*SHAPINGS, *WRAPPERS):
-        raise ValueError(f"{key} must be one of {_listed()}, not {kind!r}.{_hint(kind, (*SHAPINGS, *WRAPPERS))}")
+        raise ValueError(f"{key} must be one of {_listed()}, not {kind!r}.{nearest(kind, (*SHAPINGS, *WRAPPERS))}")
     if kind in SHAPINGS:
         _check_keys(table, (), kind, path)
         return SHAPINGS[kind]
@@ -96,7 +96,7 @@ def _check_keys(table: Mapping[str, Any], known: tuple[str, ...], kind: str, pat
     for key in table:
         if key not in known:
             valid = f"{kind} has {', '.join(known)}." if known else f"{kind} has no settings."
-            raise ValueError(f"unknown key {path}.{key}.{_hint(key, known)} {valid}")
+            raise ValueError(f"unknown key {path}.{key}.{nearest(key, known)} {valid}")
 
 
 def _not(path: str, expected: str, value: Any) -> ValueError:
@@ -105,8 +105,3 @@ def _not(path: str, expected: str, value: Any) -> ValueError:
 
 def _listed() -> str:
     return ", ".join((*SHAPINGS, *WRAPPERS))
-
-
-def _hint(word: Any, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(word), list(known), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
