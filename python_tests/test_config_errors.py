@@ -358,7 +358,5 @@ def test_a_key_outside_its_table(tables: dict[str, Any], message: str) -> None:
 
 def test_an_argument_that_a_policy_does_not_take() -> None:
     tables = {"problem": {"env": "CartPole-v1"}, "policy": {"kind": "specimens:Linear", "action_sise": 3}}
-    with pytest.raises(
-        FastesError, match=r"^unknown key policy\.action_sise\. Did you mean 'action_size'"
-    ):
+    with pytest.raises(FastesError, match=r"^unknown key policy\.action_sise\. Did you mean 'action_size'"):
         config.trainer(tables | {"executor": {"kind": "inline"}}).run()
