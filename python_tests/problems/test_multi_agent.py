@@ -232,8 +232,9 @@ def test_the_policy_of_a_team_has_its_normalisation() -> None:
     normal = (seen.numpy() - mean) * scale
     with torch.inference_mode():
         outputs = whole(seen)[0].numpy()
-        np.testing.assert_array_equal(each["one"](seen[:, :2])[0].numpy(), outputs[:3])
-        np.testing.assert_array_equal(each["two"](seen[:, 2:5])[0].numpy(), outputs[3:5])
+        # Not to the bit: products of another size or alignment are rounded as the processor's library likes.
+        np.testing.assert_allclose(each["one"](seen[:, :2])[0].numpy(), outputs[:3], rtol=1e-5)
+        np.testing.assert_allclose(each["two"](seen[:, 2:5])[0].numpy(), outputs[3:5], rtol=1e-5)
         own = policy.module.policies[1](torch.tensor(normal[:, 2:5]))[0].numpy()
         np.testing.assert_allclose(outputs[3:5], own, rtol=1e-5)
 
