@@ -132,6 +132,8 @@ def described(packages: Packages, what: str) -> str:
     if packages and not there:
         return f"not installed: {command}"
     found = ", ".join(there) if len(packages) <= MOST_NAMED else f"{len(there)} of {len(packages)} packages"
+    if len(missing) > MOST_NAMED:
+        missing = [f"{len(missing)} packages"]
     return f"{found}; not {', '.join(missing)}: {command}" if missing else found
 
 
