@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import math
 import os
 import random
 import signal
@@ -82,6 +83,7 @@ class Worker:
         self._node: Node | None = None
         self._leaving = False
         self._serving: _Serving | None = None
+        self._ended_s = -math.inf  # when the last run on a connection that stayed had its end
         self._task: asyncio.Task[int] | None = None
         self._status = 0  # if a signal ends it
 
@@ -122,6 +124,7 @@ class Worker:
             if served or self._serving is not None:
                 failures, since = 0, time.monotonic()
             self._serving = None
+            since = max(since, self._ended_s)
             if time.monotonic() - since > self._settings.retry_for_s:
                 _LOG.error(
                     "no coordinator at %s for %.0f seconds: %s", self._settings.address, self._settings.retry_for_s, why
@@ -156,6 +159,7 @@ class Worker:
                     another = await serving.until_over()
                     if another is None or self._leaving:
                         return True
+                    self._ended_s = time.monotonic()
                     self._serving = None  # a signal would end it at once: it has nothing to finish
                     node.forget()
                     handshake.take(another)
