@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,12 +16,15 @@ from fastes.report import GenerationReport, RunInfo, TensorBoardReporter
 
 
 def run(directory: Path, start: int, stop: int, session: float) -> None:
+    writer = pytest.importorskip("tensorboard.summary.writer.event_file_writer")
     reporter = TensorBoardReporter()
-    reporter.start(RunInfo(directory, "title", 9, start, 4, 3, {"seed": 1, "dir": directory}))
-    for generation in range(start + 1, stop + 1):
-        fitness = np.full(4, generation, np.float32)
-        reporter.write(GenerationReport(generation, {"fitness/mean": session}, fitness, 0.5))
-    reporter.close(None)
+    # Files are read in the order of their names, which begin with the second that they were made in.
+    with mock.patch.object(writer, "time", SimpleNamespace(time=lambda: 1e9 + session)):
+        reporter.start(RunInfo(directory, "title", 9, start, 4, 3, {"seed": 1, "dir": directory}))
+        for generation in range(start + 1, stop + 1):
+            fitness = np.full(4, generation, np.float32)
+            reporter.write(GenerationReport(generation, {"fitness/mean": session}, fitness, 0.5))
+        reporter.close(None)
 
 
 def events(directory: Path) -> Any:

@@ -93,7 +93,7 @@ class Rollouts(Problem):
             if not least <= value < math.inf:
                 raise ProblemError(f"problem.{name} must be at least {least}, not {value}.")
         if not 0 <= at_first(self.action_noise) < math.inf:
-            raise ProblemError(f"problem.action_noise must not be negative, not {at_first(self.action_noise)}.")
+            raise ProblemError(f"problem.action_noise must be at least 0, not {at_first(self.action_noise)}.")
         if isinstance(self.action_noise, Schedule) and self.action_noise.begin():
             kind = self.action_noise.kind
             raise ProblemError(f"problem.action_noise cannot follow a {kind}: that is for settings of the algorithm.")
