@@ -20,7 +20,7 @@ endef
 # $(call cpp_tests,folder,further settings): the C++ tests, built there and run.
 define cpp_tests
 	$(call cpp_build,$(1),$(2),all)
-	$(RUN) $(BIN)/ctest --test-dir $(1) --output-on-failure --timeout 600
+	$(RUN) $(BIN)/ctest --test-dir $(1) --output-on-failure --timeout 600 --parallel $(shell nproc)
 endef
 
 .PHONY: train test test-cpp test-python test-cuda test-cuda-build test-ptx test-neon test-asan test-tsan wheel-test lint docs bench chaos exhaustive stub clean

@@ -1,6 +1,8 @@
 // All kernels, all instruction sets: the golden values, each other, thread counts, floating-point environments, fork.
+#include <chrono>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "tests.hpp"
 
@@ -174,13 +176,41 @@ void test_threads() {
 
 }  // namespace fastes::tests
 
-int main() {
+// The tests that are named, or all but those named after --without; how long each took.
+int main(int argc, char** argv) {
     using namespace fastes::tests;
-    for (const auto test : {test_golden, test_kernels, test_rounding, test_threads, test_clipup_in_place,
-                            test_given_gradients, test_low_rank, test_low_rank_apply, test_floating_point_environment,
-                            test_fork, test_device, test_episodes, test_mlp, test_rollout}) {
-        test();
+    struct Test {
+        const char* name;
+        void (*run)();
+    };
+    const Test tests[] = {
+        {"golden", test_golden},
+        {"kernels", test_kernels},
+        {"rounding", test_rounding},
+        {"threads", test_threads},
+        {"clipup_in_place", test_clipup_in_place},
+        {"given_gradients", test_given_gradients},
+        {"low_rank", test_low_rank},
+        {"low_rank_apply", test_low_rank_apply},
+        {"floating_point_environment", test_floating_point_environment},
+        {"fork", test_fork},
+        {"device", test_device},
+        {"episodes", test_episodes},
+        {"mlp", test_mlp},
+        {"rollout", test_rollout},
+    };
+    std::vector<std::string> names(argv + 1, argv + argc);
+    const bool without = names.empty() || names[0] == "--without";
+    if (without && !names.empty()) names.erase(names.begin());
+    for (const Test& test : tests) {
+        if ((std::erase(names, test.name) > 0) == without) continue;
+        const auto begin = std::chrono::steady_clock::now();
+        test.run();
+        const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+        std::printf("%-28s %6.1f s\n", test.name, seconds.count());
+        std::fflush(stdout);
     }
+    for (const std::string& name : names) CHECK(false, "there is no test " + name);
     std::printf("%d passed, %d failed\n", passed, failed);
     return failed == 0 ? 0 : 1;
 }

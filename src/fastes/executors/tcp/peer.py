@@ -204,12 +204,12 @@ class Peer(asyncio.Protocol):
             self._put(farewell(self.handshake.encoder, error))
         self.over = True
         self.flush()
-        if self._transport.can_write_eof():
-            self._transport.write_eof()  # a close would take the last frame from who is still writing
+        self._told(error)
+        if self.handshake.done and self._transport.can_write_eof():
+            self._transport.write_eof()  # closing would take the last frame from a worker that is still writing
         else:
             self._transport.close()
         self._aborting = asyncio.get_running_loop().call_later(_FAREWELL_S, self._transport.abort)
-        self._told(error)
 
     def abort(self) -> None:
         """Ends it without a word."""
