@@ -23,14 +23,16 @@ define cpp_tests
 	$(RUN) $(BIN)/ctest --test-dir $(1) --output-on-failure --timeout 600 --parallel $(shell nproc)
 endef
 
-.PHONY: train test test-cpp test-python test-cuda test-cuda-build test-ptx test-neon test-asan test-tsan wheel-test lint docs bench chaos exhaustive stub clean
+.PHONY: setup train test test-cpp test-python test-cuda test-cuda-build test-ptx test-neon test-asan test-tsan wheel-test lint docs bench chaos exhaustive stub clean
 
 train: $(VENV)/.installed  ## Train CartPole as examples/cartpole.toml says
 	$(BIN)/fastes train examples/cartpole.toml
 
+setup: $(VENV)/.installed-dev  ## All that the other targets need, in .venv
+
 test: test-cpp test-python  ## Run the C++ and the Python test suites
 
-test-cpp: $(VENV)/.installed-test
+test-cpp: $(VENV)/.cmake
 	$(call cpp_tests,$(BUILD))
 
 test-python: $(VENV)/.installed-test
@@ -60,15 +62,15 @@ wheel-test: $(VENV)/.installed-dev  ## The sdist and the wheel: what is in them,
 	$(BIN)/python tools/try_wheel.py $(WHEEL)
 	PYTHONPATH=$$(echo $(WHEEL)/venv/lib/python3*/site-packages) FASTES_CUDA=OFF $(BIN)/python -m pytest python_tests/test_build.py
 
-test-neon: $(VENV)/.installed-test  ## The C++ tests, cross-compiled for 64-bit Arm and run under QEMU
+test-neon: $(VENV)/.cmake  ## The C++ tests, cross-compiled for 64-bit Arm and run under QEMU
 	$(call cpp_tests,build/neon,--toolchain cmake/aarch64-linux-gnu.cmake)
 
-test-asan: $(VENV)/.installed-test  ## The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
+test-asan: $(VENV)/.cmake  ## The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(call cpp_tests,build/asan,-DFASTES_SANITIZE=address)
 
 # GCC 12's ThreadSanitizer cannot start where the kernel randomises addresses by more than 28 bits: it need not.
 test-tsan: RUN := $(shell setarch --addr-no-randomize true 2>/dev/null && echo setarch --addr-no-randomize)
-test-tsan: $(VENV)/.installed-test  ## Kernels on many threads at once under ThreadSanitizer (no fork: it cannot follow)
+test-tsan: $(VENV)/.cmake  ## Kernels on many threads at once under ThreadSanitizer (no fork: it cannot follow)
 	$(call cpp_tests,build/tsan,-DFASTES_SANITIZE=thread)
 
 lint: $(VENV)/.installed-dev  ## Check style, types, layers, formats and the stub; change nothing
@@ -106,6 +108,10 @@ clean:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.cmake: $(BIN)/python constraints.txt
+	$(PIP) cmake ninja
+	touch $@
 
 $(VENV)/.installed: $(BIN)/python $(SOURCES)
 	@echo "Fetching PyTorch and compiling the kernels: some minutes, in which nothing is printed."
