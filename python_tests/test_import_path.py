@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fastes.import_path import module_and_name
+from fastes.import_path import imported, module_and_name
 from fastes.optim.torch_class import optimizer_class
-from fastes.policies.build import imported
 from fastes.schedules import Custom
 
 ODD = ("my-mod:f", "mod:", ":f", "mod:f()", "mod..x:f", "mod:f-g", "f")
@@ -27,3 +26,12 @@ def test_what_is_no_path_is_not_imported(path: str, tmp_path: Path, monkeypatch:
     for imports in (module_and_name, Custom, optimizer_class, lambda text: imported(text, ValueError)):
         with pytest.raises(ValueError, match=r"is not of the form 'module:callable'"):
             imports(path)
+
+
+def test_a_module_that_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it raises is told in a line, of a schedule too."""
+    (tmp_path / "raises_at_import.py").write_text("raise RuntimeError('no licence')\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    for imports in (Custom, lambda text: imported(text, ValueError)):
+        with pytest.raises(ValueError, match=r"cannot be imported: RuntimeError: no licence\."):
+            imports("raises_at_import:f")

@@ -165,7 +165,7 @@ def test_functions_of_a_program_are_named_in_the_directory(in_directory: Path) -
         ({"optimizer": {"betas": HALVED}}, "optimizer.betas must be a list of 2 values"),
         ({"optimizer": {"lr": {"kind": "torch.optim.lr_scheduler.StepLR", "start": 0.1}}}, "StepLR cannot be made of"),
         ({"optimizer": {"lr": {"kind": "torch.optim.lr_scheduler.StepLR"}}}, "optimizer.lr.start must be a number"),
-        ({"optimizer": {"lr": {"kind": "nowhere:f"}}}, r"\[optimizer.lr\]: nowhere:f cannot be imported"),
+        ({"optimizer": {"lr": {"kind": "nowhere:f"}}}, r"\[optimizer.lr\]: 'nowhere:f' cannot be imported"),
         (
             {"optimizer": {"lr": {"kind": "linear", "start": 0.1, "end": -0.1, "generations": 5}}},
             "in generation 5 of a schedule: adam: lr must be above 0 .* not -0.1",

@@ -16,9 +16,9 @@ from fastes.algorithms import ALGORITHMS, Algorithm
 from fastes.description import described
 from fastes.errors import ConfigError, FastesError
 from fastes.executors import EXECUTORS, ExecutorSettings
+from fastes.import_path import imported
 from fastes.optim import OPTIMIZERS, Optimizer, TorchOptimizer, is_import_path
 from fastes.policies import POLICIES, Interface, PolicySpec, build
-from fastes.policies.build import imported
 from fastes.problems import PROBLEMS, Problem
 from fastes.report import REPORTERS, Reporter
 from fastes.run_settings import Evaluation, Output

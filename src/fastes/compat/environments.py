@@ -9,7 +9,7 @@ import numpy as np
 
 from fastes.compat.translation import Given
 from fastes.errors import ProblemError
-from fastes.policies.build import imported
+from fastes.import_path import imported
 from fastes.problems import EnvInterface
 from fastes.types import AnyArray
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from fastes.errors import PolicyError
+from fastes.import_path import imported
 from fastes.policies import wrap
-from fastes.policies.build import imported
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,

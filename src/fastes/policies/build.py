@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from torch import nn
 
 from fastes.errors import PolicyError
-from fastes.import_path import module_and_name
+from fastes.import_path import imported
 from fastes.nearest import nearest
 from fastes.policies.flat import Policy
 from fastes.policies.interface import Factory, Interface
@@ -88,24 +87,3 @@ def _called(factory: Callable[..., nn.Module], interface: Interface, arguments: 
         raise PolicyError(
             f"the policy factory {name} raised {type(error).__name__}: {error}. It was called with {given}."
         ) from error
-
-
-def imported(path: str, error_type: type[Exception]) -> Any:
-    """The object that "module:name" names. Raises `error_type` with the reason if there is none."""
-    try:
-        module_name, name = module_and_name(path)
-    except ValueError as error:
-        raise error_type(f"{error}.") from error
-    try:
-        found: Any = importlib.import_module(module_name)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except ModuleNotFoundError as error:
-        raise error_type(
-            f"{path!r} cannot be imported: {type(error).__name__}: {error}. Run where {module_name} can be found, or "
-            "add it to PYTHONPATH."
-        ) from error
-    except Exception as error:  # a module may raise anything while it is imported
-        reason = f"{type(error).__name__}: {str(error).removesuffix('.')}"
-        raise error_type(f"{path!r} cannot be imported: {reason}.") from error
-    return found

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from fastes.errors import ProblemError
-from fastes.policies.build import imported
+from fastes.import_path import imported
 from fastes.problems.spaces import Actions, Box, Discrete, MultiBinary, MultiDiscrete, Outputs, Several
 from fastes.types import AnyArray, Float32Array, Float64Array
 

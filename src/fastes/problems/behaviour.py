@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastes.errors import ProblemError
-from fastes.policies.build import imported
+from fastes.import_path import imported
 from fastes.problems.batches.base import Batch
 from fastes.types import AnyArray, Float32Array
 

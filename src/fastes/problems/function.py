@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastes.errors import PolicyError, ProblemError
+from fastes.import_path import imported
 from fastes.kernels import MAX_ELEMENTS
 from fastes.noise import Generation
 from fastes.policies import Interface, Policy, PolicySpec, Vector
-from fastes.policies.build import imported
 from fastes.problems.base import Outcome, Play, Problem, Session
 from fastes.types import Float32Array, Float64Array
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastes.envs import TESTBEDS
 from fastes.errors import ProblemError
-from fastes.policies.build import imported
+from fastes.import_path import imported
 from fastes.problems.env_interface import InterfaceEnvironment, follows_interface
 from fastes.problems.spaces import Actions, Box, Discrete, MultiBinary, MultiDiscrete, Spaces
 from fastes.types import AnyArray

@@ -20,8 +20,8 @@ from torch.utils.data import Dataset, TensorDataset, default_collate
 
 from fastes import kernels
 from fastes.errors import ProblemError
+from fastes.import_path import imported
 from fastes.noise import Stream
-from fastes.policies.build import imported
 from fastes.types import AnyArray, UInt32Array
 
 Data: TypeAlias = str | Callable[..., Any] | Dataset[Any] | Sequence[torch.Tensor | AnyArray]

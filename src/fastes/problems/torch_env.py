@@ -14,9 +14,9 @@ import torch
 
 from fastes.envs.on_device import TORCH_EPISODES, TorchEpisodes, torch_episodes
 from fastes.errors import FastesError, PolicyError, ProblemError
+from fastes.import_path import imported
 from fastes.noise import Generation
 from fastes.policies import Interface, Policy
-from fastes.policies.build import imported
 from fastes.policies.population import PATHS, Forward, batched
 from fastes.problems.base import Outcome, Play, Problem, Session
 from fastes.problems.pulse import IDLE

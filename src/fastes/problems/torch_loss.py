@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from fastes.errors import FastesError, ProblemError
+from fastes.import_path import imported
 from fastes.noise import Generation
 from fastes.policies import Interface, Policy
-from fastes.policies.build import imported
 from fastes.policies.population import PATHS, Forward, batched
 from fastes.policies.population.tree import mapped
 from fastes.problems.base import Outcome, Play, Problem, Session

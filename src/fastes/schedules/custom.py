@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any, ClassVar
 
-from fastes.import_path import module_and_name
+from fastes.import_path import imported
 from fastes.schedules.base import Memory, Schedule, called
 
 
@@ -31,22 +30,16 @@ class Custom(Schedule):
 
     def at(self, generation: int, memory: Memory) -> float:
         """See `Schedule`."""
-        return called(imported(self.path), self.path, generation, self.arguments)
+        return called(function_of(self.path), self.path, generation, self.arguments)
 
     def table(self) -> dict[str, Any]:
         """See `Schedule`."""
         return {"kind": self.path} | self.arguments
 
 
-def imported(path: str) -> Callable[..., Any]:
+def function_of(path: str) -> Callable[..., Any]:
     """What a path "module:callable" or "module.callable" names. Raises ValueError."""
-    module, name = module_and_name(path)
-    try:
-        found: Any = import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path} cannot be imported: {error}.") from error
+    found = imported(path, ValueError)
     if not callable(found):
         raise ValueError(f"{path} is a {type(found).__name__}, not a function.")  # noqa: TRY004 (as of all settings)
     made: Callable[..., Any] = found

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from fastes.schedules.base import Memory, Schedule, check_finite
-from fastes.schedules.custom import imported
+from fastes.schedules.custom import function_of
 
 PREFIX = "torch.optim.lr_scheduler"
 
@@ -63,7 +63,7 @@ class _Trace:
         make: Any = scheduler
         if isinstance(scheduler, str):
             path = scheduler if "." in scheduler or ":" in scheduler else f"{PREFIX}.{scheduler}"
-            make = imported(path)
+            make = function_of(path)
         if make is torch.optim.lr_scheduler.ReduceLROnPlateau:
             raise ValueError("ReduceLROnPlateau watches a loss: take kind = 'plateau', which watches fitness.")
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from fastes.errors import FastesError, ProblemError
-from fastes.policies.build import imported
+from fastes.import_path import imported
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastes.errors import ProblemError
-from fastes.policies.build import imported
+from fastes.import_path import imported
 from fastes.problems.gym_environments import Encoder, translated
 from fastes.problems.spaces import Several, Spaces
 from fastes.problems.statistics import GIVEN
